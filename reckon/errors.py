@@ -1,0 +1,60 @@
+"""Everything Reckon raises on purpose.
+
+    ReckonError
+      ConfigError          a setting a person must mend
+      SourceError          a whole ask of a source failed; `retry_after_seconds` where the answer named a wait
+        SourceUnavailable    time-outs, resets, 5xx, HTML: the next poll is the retry
+        RateLimited          429
+        AccessDenied         401, 403: a person must act
+        UnexpectedAnswer     not the shape the documents promise
+      StoreError           the database cannot be used
+        StoreMissing         there is none, and this command does not make one
+        StoreBusy            another process holds it
+
+What we expect of one key is a value (`core.records.Failure`); an exception ends the whole ask. The command line turns
+`ConfigError` into exit 78 and every other of these into 69.
+"""
+
+
+class ReckonError(Exception):
+    """What a person reads: says what is wrong and what would be accepted. Never holds a secret."""
+
+
+class ConfigError(ReckonError):
+    """A setting is wrong. Names the setting, the file or variable it came from, and what would be accepted."""
+
+
+class SourceError(ReckonError):
+    """One ask of a source failed."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SourceUnavailable(SourceError):
+    """Nobody answered, or not in time, or not as the API answers. The next poll is the retry."""
+
+
+class RateLimited(SourceError):
+    """The source asks us to slow down."""
+
+
+class AccessDenied(SourceError):
+    """The source knows us and says no. A person must act."""
+
+
+class UnexpectedAnswer(SourceError):
+    """An answer that is not what the API's documents promise."""
+
+
+class StoreError(ReckonError):
+    """The database cannot be used. Says which, and what to do."""
+
+
+class StoreMissing(StoreError):
+    """There is no database where one was looked for."""
+
+
+class StoreBusy(StoreError):
+    """Another process is writing to the same SQLite file."""
