@@ -7,6 +7,7 @@
         RateLimited          429
         AccessDenied         401, 403: a person must act
         UnexpectedAnswer     not the shape the documents promise
+      ClockUnset           this machine's clock shows a time before Reckon existed
       StoreError           the database cannot be used
         StoreMissing         there is none, and this command does not make one
         StoreBusy            another process holds it
@@ -46,6 +47,10 @@ class AccessDenied(SourceError):
 
 class UnexpectedAnswer(SourceError):
     """An answer that is not what the API's documents promise."""
+
+
+class ClockUnset(ReckonError):
+    """The clock of this machine was never set, so nothing it stamps may enter the ledger."""
 
 
 class StoreError(ReckonError):

@@ -115,6 +115,8 @@ class Poll:
     snapshots: tuple[Snapshot, ...] = ()
     failures: tuple[Failure, ...] = ()
     balances: tuple[Balance, ...] = ()
+    balances_asked: bool = False
+    """Whether anybody was asked for the account's balance; those not permitted to see it yield none."""
     swept: Mapping[str, datetime] = field(default_factory=dict)
     """The workspaces this poll saw completely, each with the instant its sweep began. Empty for single keys."""
 
@@ -182,8 +184,10 @@ class OwnerState:
     """How far one owner's calendar has been closed."""
 
     name: str
+    began_at: datetime | None = None
+    """Since when this owner is watched; None until a key of theirs has been seen."""
     open_day: date | None = None
-    """The first local day not yet judged at its close; None until a key of this owner has been seen."""
+    """The first local day not yet closed; None as long as `began_at` is."""
 
 
 # --- What the ledger writes down for good --------------------------------------------------------------------------

@@ -1,0 +1,250 @@
+"""The decisions. Each is one pure function from what the store remembers and what the world said to a `Plan`.
+
+`after_poll` is the ledger's heart: snapshots become deltas, deltas become money in quarter-hour windows under the owner
+who held the key, and owners' local days are closed as they end. The store calls it inside the transaction that writes
+its plan, so that what was read is still true when the plan is written. A crash before the commit means nothing
+happened, and the next poll's delta spans the gap.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from reckon.core import deltas
+from reckon.core.closing import OpenDays, close_days
+from reckon.core.deltas import Sight
+from reckon.core.records import (
+    UNOWNED,
+    Balance,
+    Correction,
+    Delta,
+    Failure,
+    FailureReason,
+    Gap,
+    KeyState,
+    Meter,
+    OwnerDay,
+    OwnerState,
+    Poll,
+    Snapshot,
+    StoredSnapshot,
+    WatchedKey,
+    WindowSpend,
+)
+from reckon.core.windows import grain_start
+
+_CLOCK_FLOOR: Final = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """The settings the ledger needs."""
+
+    zone: ZoneInfo
+    """Whose days are closed."""
+    poll_every: timedelta
+
+    @property
+    def expected_stretch(self) -> timedelta:
+        """How long a stretch between two sights of a key may be before it is a gap."""
+        return 2 * self.poll_every
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the store remembers, as far as one poll needs it."""
+
+    keys: Mapping[str, KeyState] = field(default_factory=dict)
+    """By hash; every key ever known."""
+    dips: Mapping[str, Sequence[StoredSnapshot]] = field(default_factory=dict)
+    """For keys with a dip pending: their stored snapshots from the one before the dip on."""
+    days: OpenDays = field(default_factory=OpenDays)
+    last_sweeps: Mapping[str, datetime] = field(default_factory=dict)
+    """When the last complete sweep of each workspace began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that one poll decided. Writing it is one transaction."""
+
+    keys: tuple[KeyState, ...]
+    """Every key of which more changed than when it was last seen."""
+    seen: tuple[tuple[str, datetime], ...]
+    """Keys that were seen again and had not changed: (hash, when)."""
+    snapshots: tuple[tuple[str, StoredSnapshot], ...]
+    corrections: tuple[tuple[str, Correction], ...]
+    gaps: tuple[Gap, ...]
+    windows: tuple[WindowSpend, ...]
+    owners: tuple[OwnerState, ...]
+    owner_days: tuple[OwnerDay, ...]
+    rebuild_days: bool
+    """The zone changed: every closed day is to be forgotten before `owner_days` are written."""
+    balances: tuple[Balance, ...]
+    balances_asked_at: datetime | None
+    swept: Mapping[str, datetime]
+    zone_key: str
+    polled: int
+    """How many keys yielded a snapshot that was accepted."""
+    failures: tuple[Failure, ...]
+    spend_nanos: int
+    """Credits counted by this poll."""
+
+
+def is_set(now: datetime) -> bool:
+    """Return whether a clock that shows *now* was ever set; nothing that any other stamps may enter the ledger."""
+    return now >= _CLOCK_FLOOR
+
+
+def may_be_asked(key: KeyState | None, now: datetime) -> bool:
+    """Return whether OpenRouter has not asked us to leave this key alone for a while."""
+    return key is None or key.retry_at is None or key.retry_at <= now
+
+
+def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: LedgerPolicy, now: datetime) -> Plan:
+    """Return what *poll* means for the ledger.
+
+    Args:
+        state: what the store remembers.
+        poll: what the sources said.
+        watched: the whole owner map: what is not in it is no longer watched, and keeps its past.
+        policy: the settings that matter here.
+        now: the instant of the poll.
+    """
+    keys = _registered(state.keys, watched)
+    failures = list(poll.failures)
+    sights: list[tuple[KeyState, Sight]] = []
+    for snapshot in poll.snapshots:
+        before = keys.get(snapshot.key_hash) or _unclaimed(snapshot)
+        sight = _sight(before, snapshot, state)
+        if deltas.is_plausible(sight):
+            keys[before.hash] = _seen(before, snapshot, sight)
+            sights.append((keys[before.hash], sight))
+        else:
+            failures.append(Failure(before.hash, FailureReason.IMPLAUSIBLE, "grew by more than $1,000,000 in one poll"))
+    for failure in failures:
+        if failing := keys.get(failure.key_hash):
+            keys[failing.hash] = _failed(failing, failure, now)
+
+    counted = [(key, delta) for key, sight in sights for delta in sight.deltas]
+    corrected = [(key, correction) for key, sight in sights for correction in sight.corrections]
+    windows = _windows(counted, corrected)
+    gaps = tuple(_gaps(counted, policy))
+    opened = {key.hash: sight.counters.opened_at for key, sight in sights if not _was_seen(state, key)}
+    closed = close_days(state.days, keys, windows, opened=opened, gaps=gaps, zone=policy.zone, now=now)
+
+    changed, seen_again = _changes(state, keys)
+    return Plan(
+        keys=changed,
+        seen=seen_again,
+        snapshots=tuple((key.hash, row) for key, sight in sights for row in (sight.opening_row, sight.row) if row),
+        corrections=tuple((key.hash, correction) for key, correction in corrected),
+        gaps=gaps,
+        windows=windows,
+        owners=closed.owners,
+        owner_days=closed.days,
+        rebuild_days=state.days.zone_changed(policy.zone),
+        balances=poll.balances,
+        balances_asked_at=now if poll.balances_asked else None,
+        swept=poll.swept,
+        zone_key=policy.zone.key,
+        polled=len(sights),
+        failures=tuple(failures),
+        spend_nanos=sum(window.spend_nanos for window in windows if window.meter is Meter.CREDITS),
+    )
+
+
+# --- Keys ----------------------------------------------------------------------------------------------------------
+
+
+def _registered(known: Mapping[str, KeyState], watched: Sequence[WatchedKey]) -> dict[str, KeyState]:
+    """Return all keys as the owner map has them now: moved, renamed, new, or no longer watched."""
+    keys = {key_hash: replace(key, watched=False) if key.watched else key for key_hash, key in known.items()}
+    for entry in watched:
+        key = known.get(entry.hash) or KeyState(entry.hash, entry.owner, entry.name, watched=True)
+        keys[entry.hash] = replace(key, owner=entry.owner, name=entry.name, watched=True)
+    return keys
+
+
+def _unclaimed(snapshot: Snapshot) -> KeyState:
+    return KeyState(snapshot.key_hash, UNOWNED, snapshot.label or snapshot.key_hash[:12], watched=True)
+
+
+def _sight(key: KeyState, snapshot: Snapshot, state: State) -> Sight:
+    if key.counters is None:
+        return deltas.open_key(snapshot, deltas.began_at(snapshot, state.last_sweeps))
+    return deltas.observe(key.counters, snapshot, state.dips.get(key.hash, ()))
+
+
+def _seen(key: KeyState, snapshot: Snapshot, sight: Sight) -> KeyState:
+    return replace(
+        key,
+        label=snapshot.label or key.label,
+        counters=sight.counters,
+        failure=None,
+        failing_since=None,
+        retry_at=None,
+    )
+
+
+def _failed(key: KeyState, failure: Failure, now: datetime) -> KeyState:
+    wait = failure.retry_after_seconds
+    return replace(
+        key,
+        failure=failure.reason,
+        failing_since=key.failing_since or now,
+        retry_at=now + timedelta(seconds=wait) if wait is not None else None,
+    )
+
+
+def _was_seen(state: State, key: KeyState) -> bool:
+    before = state.keys.get(key.hash)
+    return before is not None and before.counters is not None
+
+
+def _changes(
+    state: State, keys: Mapping[str, KeyState]
+) -> tuple[tuple[KeyState, ...], tuple[tuple[str, datetime], ...]]:
+    """Return the keys that changed, and apart from them those that were only seen again."""
+    changed: list[KeyState] = []
+    seen_again: list[tuple[str, datetime]] = []
+    for key in keys.values():
+        before = state.keys.get(key.hash)
+        if before == key:
+            continue
+        if before and before.counters and key.counters:
+            last_seen_at = key.counters.last_seen_at
+            if replace(before, counters=replace(before.counters, last_seen_at=last_seen_at)) == key:
+                seen_again.append((key.hash, last_seen_at))
+                continue
+        changed.append(key)
+    return tuple(changed), tuple(seen_again)
+
+
+# --- Money ---------------------------------------------------------------------------------------------------------
+
+
+def _windows(
+    counted: Sequence[tuple[KeyState, Delta]], corrected: Sequence[tuple[KeyState, Correction]]
+) -> tuple[WindowSpend, ...]:
+    """Return what to add to each quarter-hour window, in the ledger's own order."""
+    spends: defaultdict[tuple[datetime, str, str, Meter], list[int]] = defaultdict(lambda: [0, 0])
+    for key, delta in counted:
+        for start, nanos in deltas.apportioned(delta):
+            spends[start, key.owner, key.hash, delta.meter][0] += nanos
+    for key, correction in corrected:
+        spends[grain_start(correction.at), key.owner, key.hash, correction.meter][1] += correction.nanos
+    return tuple(WindowSpend(*place, *amounts) for place, amounts in sorted(spends.items()))
+
+
+def _gaps(counted: Sequence[tuple[KeyState, Delta]], policy: LedgerPolicy) -> Iterator[Gap]:
+    """Yield one gap for each stretch that was longer than expected and had money in it, both meters together."""
+    stretches: defaultdict[tuple[str, int], list[Delta]] = defaultdict(list)
+    for key, delta in counted:
+        if delta.at - delta.since > policy.expected_stretch:
+            stretches[key.hash, delta.n].append(delta)
+    for (key_hash, n), found in stretches.items():
+        first = found[0]
+        yield Gap(key_hash, n, first.since, first.at, first.midnight, sum(delta.nanos for delta in found))

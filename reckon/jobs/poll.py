@@ -1,0 +1,70 @@
+"""One poll: ask every key for its counters, then let the ledger decide and commit.
+
+Nothing is held while the world is asked. If the process dies before the commit nothing happened, and the next poll's
+deltas span the gap; there is no state in between.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from reckon.core import plans
+from reckon.core.plans import LedgerPolicy, Plan
+from reckon.core.records import Poll, WatchedKey
+from reckon.errors import ClockUnset
+from reckon.ports import Source
+from reckon.store import Store
+
+
+async def poll(
+    source: Source,
+    store: Store,
+    watched: Sequence[WatchedKey],
+    policy: LedgerPolicy,
+    now: datetime,
+    *,
+    balances_every: timedelta,
+    heed_waits: bool = True,
+) -> Plan:
+    """Ask *source* for every watched key, commit what it means, and return what was decided.
+
+    Args:
+        source: who is asked.
+        store: the ledger.
+        watched: the whole owner map.
+        policy: the ledger's settings.
+        now: the instant of this poll.
+        balances_every: how long the account's last balance will do.
+        heed_waits: leave alone the keys that OpenRouter asked us to wait for; a person at the command line may not.
+
+    Raises:
+        ClockUnset: this machine's clock was never set. Nothing was asked or written.
+        StoreError: the ledger could not be read or written. Then nothing was.
+    """
+    if not plans.is_set(now):
+        raise ClockUnset(f"The clock of this machine shows {now:%Y-%m-%d}. Set it; until then nothing is counted.")
+    due, balances_due = await asyncio.to_thread(_due, store, watched, now, balances_every, heed_waits)
+
+    answers = await source.poll(due)
+    balances = await source.balances(due) if balances_due else ()
+    seen = Poll(answers.snapshots, answers.failures, tuple(balances), balances_due, answers.swept)
+
+    return await asyncio.to_thread(
+        store.commit_poll,
+        lambda state: plans.after_poll(state, seen, watched, policy, now),
+        policy,
+        now,
+    )
+
+
+def _due(
+    store: Store, watched: Sequence[WatchedKey], now: datetime, balances_every: timedelta, heed_waits: bool
+) -> tuple[Sequence[WatchedKey], bool]:
+    """Return the keys to ask now, and whether the account's balance is due."""
+    with store.reading() as ledger:
+        asked_at = ledger.balances_asked_at()
+        balances_due = asked_at is None or not asked_at <= now < asked_at + balances_every
+        if not heed_waits:
+            return watched, balances_due
+        keys = {key.hash: key for key in ledger.every_key()}
+    return [entry for entry in watched if plans.may_be_asked(keys.get(entry.hash), now)], balances_due

@@ -1,0 +1,221 @@
+"""What the ledger can be asked, inside one transaction.
+
+Every answer of one `Reading` belongs to the same instant of the database. Sums are made by the database, per key and
+owner; naming and folding them is the core's work.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Connection, Integer, Select, func, select, values
+from sqlalchemy.sql import column
+
+from reckon.core.closing import OpenDays, days_to_close
+from reckon.core.plans import LedgerPolicy, State
+from reckon.core.records import (
+    Amounts,
+    Balance,
+    Correction,
+    Gap,
+    KeyState,
+    Meter,
+    OwnerDay,
+    OwnerState,
+    StoredSnapshot,
+    TotalState,
+)
+from reckon.core.totals import KeyTotal
+from reckon.core.windows import Window
+from reckon.store import rows
+from reckon.store.tables import BALANCE, CORRECTION, GAP, KEY, META, OWNER, OWNER_DAY, SNAPSHOT, WINDOW_TOTAL
+
+ZONE: Final = "zone"
+BALANCES_ASKED_AT: Final = "balances_asked_at"
+SWEPT_PREFIX: Final = "swept:"
+
+_EDGES_AT_ONCE: Final = 2000  # rows of three parameters each, well below either database's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The ledger as one transaction sees it."""
+
+    connection: Connection
+
+    def state(self, policy: LedgerPolicy, now: datetime) -> State:
+        """Return what the next poll's plan needs to know."""
+        keys = {key.hash: key for key in self.every_key()}
+        meta = self.meta()
+        zone_key = meta.get(ZONE)
+        owners = {owner.name: owner for owner in self.every_owner()}
+        to_close = days_to_close(OpenDays(owners, zone_key=zone_key), policy.zone, now)
+        days = OpenDays(
+            owners=owners,
+            held=self._held(to_close),
+            unsettled=self._unsettled() if to_close else (),
+            gaps=self.gaps() if to_close else (),
+            zone_key=zone_key,
+        )
+        swept = {
+            name.removeprefix(SWEPT_PREFIX): rows.instant(int(value))
+            for name, value in meta.items()
+            if name.startswith(SWEPT_PREFIX)
+        }
+        return State(keys, self._dips(keys.values()), days, swept)
+
+    def every_key(self) -> list[KeyState]:
+        """Return every key ever known, by owner and name."""
+        statement = select(KEY, OWNER.c.name.label("owner")).join(OWNER).order_by(OWNER.c.name, KEY.c.name, KEY.c.id)
+        return [rows.key_state(row) for row in self.connection.execute(statement)]
+
+    def every_owner(self) -> list[OwnerState]:
+        """Return every owner ever known."""
+        return [rows.owner_state(row) for row in self.connection.execute(select(OWNER).order_by(OWNER.c.name))]
+
+    def totals(self, edges: Sequence[Window]) -> list[list[KeyTotal]]:
+        """Return, for each window of *edges*, what each key spent in it under each owner, one meter at a time.
+
+        The edges lie on quarter hours. Keys that spent nothing have no entry.
+        """
+        found: list[list[KeyTotal]] = [[] for _ in edges]
+        for first in range(0, len(edges), _EDGES_AT_ONCE):
+            some = edges[first : first + _EDGES_AT_ONCE]
+            for row in self.connection.execute(_totals(some)):
+                total = KeyTotal(row.owner, row.hash, rows.METERS[row.meter], int(row.spend), int(row.correction))
+                found[first + row.place].append(total)
+        return found
+
+    def gaps(self, span: Window | None = None) -> list[Gap]:
+        """Return the gaps that reach into *span*, or all of them."""
+        statement = select(GAP, KEY.c.hash).join(KEY).order_by(GAP.c.at, GAP.c.key_id, GAP.c.n)
+        if span:
+            statement = statement.where(GAP.c.at > rows.seconds(span.start), GAP.c.since < rows.seconds(span.end))
+        return [rows.gap(row) for row in self.connection.execute(statement)]
+
+    def balances(self) -> list[Balance]:
+        """Return the account's balance as each key that may see it last saw it, newest first."""
+        return [rows.balance(row) for row in self.connection.execute(select(BALANCE).order_by(BALANCE.c.at.desc()))]
+
+    def balances_asked_at(self) -> datetime | None:
+        """Return when the account's balance was last asked for, whether or not anybody was permitted to see it."""
+        value = self.meta().get(BALANCES_ASKED_AT)
+        return rows.instant(int(value)) if value else None
+
+    def meta(self) -> dict[str, str]:
+        """Return the facts about the ledger itself."""
+        return {row.name: row.value for row in self.connection.execute(select(META))}
+
+    def owner_days(self) -> list[OwnerDay]:
+        """Return every closed day, by owner and day."""
+        statement = select(OWNER_DAY, OWNER.c.name.label("owner")).join(OWNER).order_by(OWNER.c.name, OWNER_DAY.c.day)
+        return [
+            OwnerDay(
+                row.owner,
+                date.fromisoformat(row.day),
+                Amounts(row.spend_nanos, row.correction_nanos, row.byok_nanos, row.byok_correction_nanos),
+                TotalState(row.state),
+            )
+            for row in self.connection.execute(statement)
+        ]
+
+    # --- Raw rows, in the order of keys, for the verifier ----------------------------------------------------------
+
+    def snapshots_by_key(self) -> Iterator[tuple[str, list[StoredSnapshot]]]:
+        """Yield each key's stored snapshots, (hash, rows in order), reading as it goes."""
+        statement = select(SNAPSHOT, KEY.c.hash).join(KEY).order_by(SNAPSHOT.c.key_id, SNAPSHOT.c.n)
+        stream = self.connection.execution_options(yield_per=10_000).execute(statement)
+        for key_hash, found in groupby(stream, key=lambda row: row.hash):
+            yield key_hash, [rows.stored_snapshot(row) for row in found]
+
+    def windows_by_key(self) -> Iterator[tuple[str, dict[tuple[Meter, datetime], tuple[int, int]]]]:
+        """Yield each key's window totals, all owners together: (hash, {(meter, start): (spend, correction)})."""
+        statement = (
+            select(
+                KEY.c.hash,
+                WINDOW_TOTAL.c.meter,
+                WINDOW_TOTAL.c.start,
+                func.sum(WINDOW_TOTAL.c.spend_nanos).label("spend"),
+                func.sum(WINDOW_TOTAL.c.correction_nanos).label("correction"),
+            )
+            .join(KEY, KEY.c.id == WINDOW_TOTAL.c.key_id)
+            .group_by(KEY.c.id, KEY.c.hash, WINDOW_TOTAL.c.meter, WINDOW_TOTAL.c.start)
+            .order_by(KEY.c.id)
+        )
+        stream = self.connection.execution_options(yield_per=10_000).execute(statement)
+        for key_hash, found in groupby(stream, key=lambda row: row.hash):
+            yield (
+                key_hash,
+                {
+                    (rows.METERS[row.meter], rows.instant(row.start)): (int(row.spend), int(row.correction))
+                    for row in found
+                },
+            )
+
+    def corrections(self) -> dict[str, list[Correction]]:
+        """Return every correction by key hash, in order."""
+        statement = select(CORRECTION, KEY.c.hash).join(KEY).order_by(CORRECTION.c.key_id, CORRECTION.c.last_n)
+        found: dict[str, list[Correction]] = {}
+        for row in self.connection.execute(statement):
+            found.setdefault(row.hash, []).append(rows.correction(row))
+        return found
+
+    # --- Parts of the state ----------------------------------------------------------------------------------------
+
+    def _held(self, days: Sequence[tuple[date, Window]]) -> dict[date, Sequence[KeyTotal]]:
+        found = self.totals([window for _, window in days])
+        return {day: totals for (day, _), totals in zip(days, found, strict=True)}
+
+    def _unsettled(self) -> list[tuple[str, date]]:
+        statement = (
+            select(OWNER.c.name, OWNER_DAY.c.day).join(OWNER).where(OWNER_DAY.c.state != TotalState.SETTLED.value)
+        )
+        return [(row.name, date.fromisoformat(row.day)) for row in self.connection.execute(statement)]
+
+    def _dips(self, keys: Iterable[KeyState]) -> dict[str, list[StoredSnapshot]]:
+        """Return, for each key with a dip pending, its snapshots from the one before the dip on."""
+        first_needed: dict[str, int] = {}
+        for key in keys:
+            if key.counters:
+                dips = [counter.dip for counter in (key.counters.credits, key.counters.byok) if counter.dip]
+                if dips:
+                    first_needed[key.hash] = min(dip.first_n for dip in dips) - 1
+        if not first_needed:
+            return {}
+        statement = (
+            select(SNAPSHOT, KEY.c.hash)
+            .join(KEY)
+            .where(KEY.c.hash.in_(first_needed), SNAPSHOT.c.n >= min(first_needed.values()))
+            .order_by(SNAPSHOT.c.key_id, SNAPSHOT.c.n)
+        )
+        found: dict[str, list[StoredSnapshot]] = {key_hash: [] for key_hash in first_needed}
+        for row in self.connection.execute(statement):
+            if row.n >= first_needed[row.hash]:
+                found[row.hash].append(rows.stored_snapshot(row))
+        return found
+
+
+def _totals(edges: Sequence[Window]) -> Select[Any]:
+    """Return the statement that sums window totals per edge, owner, key and meter: a range scan for each edge."""
+    spans = (
+        values(column("place", Integer), column("lower", BigInteger), column("upper", BigInteger), name="spans")
+        .data([(place, rows.seconds(edge.start), rows.seconds(edge.end)) for place, edge in enumerate(edges)])
+        .cte("spans")
+    )
+    return (
+        select(
+            spans.c.place,
+            OWNER.c.name.label("owner"),
+            KEY.c.hash,
+            WINDOW_TOTAL.c.meter,
+            func.sum(WINDOW_TOTAL.c.spend_nanos).label("spend"),
+            func.sum(WINDOW_TOTAL.c.correction_nanos).label("correction"),
+        )
+        .join(WINDOW_TOTAL, (WINDOW_TOTAL.c.start >= spans.c.lower) & (WINDOW_TOTAL.c.start < spans.c.upper))
+        .join(OWNER, OWNER.c.id == WINDOW_TOTAL.c.owner_id)
+        .join(KEY, KEY.c.id == WINDOW_TOTAL.c.key_id)
+        .group_by(spans.c.place, OWNER.c.name, KEY.c.hash, WINDOW_TOTAL.c.meter)
+        .order_by(spans.c.place, OWNER.c.name, KEY.c.hash, WINDOW_TOTAL.c.meter)
+    )

@@ -1,0 +1,261 @@
+"""The ledger on disk. One transaction reads it, lets a pure function decide, and writes the plan.
+
+`commit_poll` is the only way money enters. Reading happens inside the transaction that writes, under a lock on the
+owners (SQLite's transaction is exclusive by itself), so no plan is ever made from something already out of date. The
+whole unit may be run again after a deadlock, a broken connection or a commit whose outcome is unknown: the decision is
+pure, and a poll that is already in the ledger changes nothing the second time.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from sqlalchemy import Connection, Engine, Table, bindparam, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from reckon.core.plans import LedgerPolicy, Plan, State
+from reckon.errors import StoreError
+from reckon.store import rows
+from reckon.store.engines import parse, postgres_engine, sqlite_engines, sqlite_path
+from reckon.store.lock import WriterLock
+from reckon.store.reading import BALANCES_ASKED_AT, SWEPT_PREFIX, ZONE, Reading
+from reckon.store.schema import migrate, require_current
+from reckon.store.tables import (
+    BALANCE,
+    CORRECTION,
+    GAP,
+    KEY,
+    META,
+    OWNER,
+    OWNER_DAY,
+    SNAPSHOT,
+    WINDOW_TOTAL,
+)
+
+_ATTEMPTS: Final = 4
+
+
+class Store:
+    """The ledger. Made by `open_store`; use it as a context manager, or `close` it."""
+
+    def __init__(self, name: str, writer: Engine, readers: Engine, lock: WriterLock | None = None) -> None:
+        self.name = name
+        """What a person would call this database: a path, or a URL without its password."""
+        self._writer = writer
+        self._readers = readers
+        self._lock = lock
+
+    def commit_poll(self, decide: Callable[[State], Plan], policy: LedgerPolicy, now: datetime) -> Plan:
+        """Let *decide* make a plan from the ledger as it stands, write it, and return it.
+
+        Raises:
+            StoreError: the database could not be written, after a few tries. Then nothing was, and the next poll's
+                delta spans the gap.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._writer.begin() as connection:
+                    _lock_owners(connection)
+                    plan = decide(Reading(connection).state(policy, now))
+                    _write(connection, plan)
+                return plan  # noqa: TRY300 - only after the commit
+            except (OperationalError, IntegrityError) as error:
+                # A deadlock, a lost connection, another replica that was first: the unit is run again, whole.
+                if attempt == _ATTEMPTS:
+                    raise self._refused(error) from error
+            except DBAPIError as error:
+                raise self._refused(error) from error
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """Yield the ledger as of one instant, while others may go on writing.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        try:
+            with self._readers.connect() as connection:
+                if connection.dialect.name == "postgresql":
+                    connection = connection.execution_options(  # noqa: PLW2901 - the same connection, set up
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
+                with connection.begin():
+                    yield Reading(connection)
+        except DBAPIError as error:
+            raise self._refused(error) from error
+
+    def damage(self) -> list[str]:
+        """Return what the database itself finds wrong with its file; Postgres has no such check."""
+        if self._readers.dialect.name != "sqlite":
+            return []
+        with self._readers.connect() as connection:
+            found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(20)"))]
+            found += [f"foreign key: {row}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
+        return [line for line in found if line != "ok"]
+
+    def close(self) -> None:
+        """Close every connection and release the writer's lock."""
+        self._writer.dispose()
+        self._readers.dispose()
+        if self._lock:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _refused(self, error: DBAPIError) -> StoreError:
+        reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+        return StoreError(f"{self.name}: {reason}")
+
+
+def open_store(url: str, *, writes: bool) -> Store:
+    """Open the ledger at *url*; with *writes* create or migrate it, and hold a SQLite file against other writers.
+
+    Raises:
+        StoreMissing: there is no ledger, and *writes* is false.
+        StoreBusy: another process writes to this SQLite file.
+        StoreError: the database is not ours, is newer than we are, or does not answer.
+    """
+    parsed = parse(url)
+    path = sqlite_path(parsed)
+    if path is None:
+        engine = postgres_engine(parsed)
+        store = Store(parsed.render_as_string(hide_password=True), engine, engine)
+    else:
+        store = _open_sqlite(path, writes=writes)
+    try:
+        if writes:
+            migrate(store._writer, store.name)  # noqa: SLF001 - this function is Store's other constructor
+        else:
+            require_current(store._readers, store.name)  # noqa: SLF001 - as above
+    except DBAPIError as error:
+        store.close()
+        raise store._refused(error) from error  # noqa: SLF001 - as above
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _open_sqlite(path: Path, *, writes: bool) -> Store:
+    if not writes:
+        writer, readers = sqlite_engines(path, create=False)
+        return Store(str(path), writer, readers)
+    if not path.parent.is_dir():
+        raise StoreError(f"The directory of the database {path} does not exist.")
+    lock = WriterLock(path).acquire()
+    try:
+        writer, readers = sqlite_engines(path, create=True)
+    except BaseException:
+        lock.release()
+        raise
+    return Store(str(path), writer, readers, lock)
+
+
+# --- Writing a plan: a handful of statements, whatever the number of keys ------------------------------------------
+
+
+def _lock_owners(connection: Connection) -> None:
+    """Let no other replica decide about these owners until we have committed."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(OWNER.c.id).order_by(OWNER.c.id).with_for_update())
+
+
+def _write(connection: Connection, plan: Plan) -> None:
+    owner_ids = _owner_ids(connection, plan)
+    _upsert(connection, KEY, [rows.key_row(key, owner_ids) for key in plan.keys], key=("hash",))
+    _touch(connection, plan)
+    key_ids = _key_ids(connection)
+    _insert(connection, SNAPSHOT, [rows.snapshot_row(key_ids[key_hash], row) for key_hash, row in plan.snapshots])
+    _insert(
+        connection,
+        CORRECTION,
+        [rows.correction_row(key_ids[key_hash], correction) for key_hash, correction in plan.corrections],
+    )
+    # One stretch can be written twice: for one meter when it ends, for the other when a dip around it is corrected.
+    _upsert(
+        connection,
+        GAP,
+        [rows.gap_row(key_ids[gap.key_hash], gap) for gap in plan.gaps],
+        key=("key_id", "n"),
+        add=("nanos",),
+    )
+    _upsert(
+        connection,
+        WINDOW_TOTAL,
+        [rows.window_row(window, owner_ids, key_ids) for window in plan.windows],
+        key=("start", "owner_id", "key_id", "meter"),
+        add=("spend_nanos", "correction_nanos"),
+    )
+    if plan.rebuild_days:
+        connection.execute(OWNER_DAY.delete())
+    _upsert(
+        connection,
+        OWNER_DAY,
+        [rows.owner_day_row(day, owner_ids) for day in plan.owner_days],
+        key=("owner_id", "day"),
+        add=("spend_nanos", "correction_nanos", "byok_nanos", "byok_correction_nanos"),
+    )
+    _upsert(connection, BALANCE, [rows.balance_row(balance) for balance in plan.balances], key=("seen_by",))
+    facts = {ZONE: plan.zone_key}
+    facts |= {SWEPT_PREFIX + workspace: str(rows.seconds(at)) for workspace, at in plan.swept.items()}
+    if plan.balances_asked_at:
+        facts[BALANCES_ASKED_AT] = str(rows.seconds(plan.balances_asked_at))
+    _upsert(connection, META, [{"name": name, "value": value} for name, value in facts.items()], key=("name",))
+
+
+def _owner_ids(connection: Connection, plan: Plan) -> Mapping[str, int]:
+    """Write the owners that changed, and return the id of every one."""
+    _upsert(connection, OWNER, [rows.owner_row(owner) for owner in plan.owners], key=("name",))
+    return {row.name: row.id for row in connection.execute(select(OWNER.c.id, OWNER.c.name))}
+
+
+def _key_ids(connection: Connection) -> Mapping[str, int]:
+    return {row.hash: row.id for row in connection.execute(select(KEY.c.id, KEY.c.hash))}
+
+
+def _touch(connection: Connection, plan: Plan) -> None:
+    """Advance the last sight of keys that had not changed: one statement for all keys answered in the same second."""
+    by_instant: dict[datetime, list[str]] = {}
+    for key_hash, at in plan.seen:
+        by_instant.setdefault(at, []).append(key_hash)
+    statement = (
+        update(KEY).where(KEY.c.hash.in_(bindparam("hashes", expanding=True))).values(last_seen_at=bindparam("seen_at"))
+    )
+    for at, hashes in by_instant.items():
+        for first in range(0, len(hashes), 10_000):
+            some = hashes[first : first + 10_000]
+            connection.execute(statement, {"hashes": some, "seen_at": rows.seconds(at)})
+
+
+def _insert(connection: Connection, table: Table, new: list[dict[str, Any]]) -> None:
+    if new:
+        connection.execute(table.insert(), new)
+
+
+def _upsert(
+    connection: Connection,
+    table: Table,
+    new: list[dict[str, Any]],
+    *,
+    key: tuple[str, ...],
+    add: tuple[str, ...] = (),
+) -> None:
+    """Insert *new* rows; where one of the same *key* stands, add the columns *add* to it and replace the others."""
+    if not new:
+        return
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    replaced = {
+        name: table.c[name] + statement.excluded[name] if name in add else statement.excluded[name]
+        for name in new[0]
+        if name not in key
+    }
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=replaced), new)

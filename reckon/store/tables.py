@@ -1,0 +1,200 @@
+"""The tables. Money is 64-bit nano-dollars, instants are whole epoch seconds in UTC, dates are ISO text.
+
+Integers throughout, because neither database then rounds, converts or drops an offset, and because a stored snapshot is
+the row there are most of: about thirty bytes on SQLite. SQLite's tables are STRICT, so that nothing but an integer can
+stand where money does, and those with a key of their own are WITHOUT ROWID. Uniqueness is the guard: one row per
+`(key, n)` means one delta per predecessor, whoever else may be writing.
+
+SQLModel declares them; statements go through SQLAlchemy Core (`TABLE.c.column`), since ORM objects make a poll's write
+twelve times slower.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, SmallInteger, Table, Text
+from sqlmodel import Field, SQLModel
+
+# STRICT tables on SQLite accept only its own type names.
+BIG: Final = BigInteger().with_variant(Integer, "sqlite")
+SMALL: Final = SmallInteger().with_variant(Integer, "sqlite")
+
+_STRICT: Final = {"sqlite_strict": True}
+_STRICT_KEYED: Final = {"sqlite_strict": True, "sqlite_with_rowid": False}
+
+
+def _column(type_: Any, *args: Any, nullable: bool = False, **kwargs: Any) -> Any:
+    return Field(sa_column=Column(type_, *args, nullable=nullable, **kwargs))
+
+
+class OwnerRow(SQLModel, table=True):
+    """Who answers for keys, and how far their days are closed. Rows are never deleted: the past keeps its owners."""
+
+    __tablename__: ClassVar[str] = "owner"
+    __table_args__: ClassVar[Any] = (_STRICT,)
+
+    id: int | None = _column(Integer, primary_key=True)
+    name: str = _column(Text, unique=True)
+    began_at: int | None = _column(BIG, nullable=True)
+    open_day: str | None = _column(Text, nullable=True)
+
+
+class KeyRow(SQLModel, table=True):
+    """One API key and both its counters as last seen; from `opened_at` on all is null until its first sight."""
+
+    __tablename__: ClassVar[str] = "key"
+    __table_args__: ClassVar[Any] = (_STRICT,)
+
+    id: int | None = _column(Integer, primary_key=True)
+    hash: str = _column(Text, unique=True)
+    owner_id: int = _column(Integer, ForeignKey("owner.id"), index=True)
+    name: str = _column(Text)
+    watched: int = _column(SMALL)
+    label: str | None = _column(Text, nullable=True)
+    failure: str | None = _column(Text, nullable=True)
+    failing_since: int | None = _column(BIG, nullable=True)
+    retry_at: int | None = _column(BIG, nullable=True)
+    opened_at: int | None = _column(BIG, nullable=True)
+    last_seen_at: int | None = _column(BIG, nullable=True)
+    n: int | None = _column(Integer, nullable=True)
+    credits_opening_nanos: int | None = _column(BIG, nullable=True)
+    credits_opening_daily_nanos: int | None = _column(BIG, nullable=True)
+    credits_opening_weekly_nanos: int | None = _column(BIG, nullable=True)
+    credits_opening_monthly_nanos: int | None = _column(BIG, nullable=True)
+    credits_mark_nanos: int | None = _column(BIG, nullable=True)
+    credits_nanos: int | None = _column(BIG, nullable=True)
+    credits_daily_nanos: int | None = _column(BIG, nullable=True)
+    credits_dip_since: int | None = _column(BIG, nullable=True)
+    credits_dip_lowest_nanos: int | None = _column(BIG, nullable=True)
+    credits_dip_polls: int | None = _column(Integer, nullable=True)
+    credits_dip_first_n: int | None = _column(Integer, nullable=True)
+    byok_opening_nanos: int | None = _column(BIG, nullable=True)
+    byok_opening_daily_nanos: int | None = _column(BIG, nullable=True)
+    byok_opening_weekly_nanos: int | None = _column(BIG, nullable=True)
+    byok_opening_monthly_nanos: int | None = _column(BIG, nullable=True)
+    byok_mark_nanos: int | None = _column(BIG, nullable=True)
+    byok_nanos: int | None = _column(BIG, nullable=True)
+    byok_daily_nanos: int | None = _column(BIG, nullable=True)
+    byok_dip_since: int | None = _column(BIG, nullable=True)
+    byok_dip_lowest_nanos: int | None = _column(BIG, nullable=True)
+    byok_dip_polls: int | None = _column(Integer, nullable=True)
+    byok_dip_first_n: int | None = _column(Integer, nullable=True)
+
+
+class SnapshotRow(SQLModel, table=True):
+    """One snapshot that changed something: the raw fact everything else can be recomputed from."""
+
+    __tablename__: ClassVar[str] = "snapshot"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
+    n: int = _column(Integer, primary_key=True, autoincrement=False)
+    at: int = _column(BIG)
+    stretch_seconds: int = _column(Integer)
+    credits_nanos: int = _column(BIG)
+    credits_daily_nanos: int = _column(BIG)
+    byok_nanos: int = _column(BIG)
+    byok_daily_nanos: int = _column(BIG)
+
+
+class CorrectionRow(SQLModel, table=True):
+    """A fall that stayed, dated when it began. One for each meter and last snapshot at most."""
+
+    __tablename__: ClassVar[str] = "correction"
+    __table_args__: ClassVar[Any] = (CheckConstraint("nanos < 0", name="correction_is_negative"), _STRICT_KEYED)
+
+    key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
+    last_n: int = _column(Integer, primary_key=True, autoincrement=False)
+    meter: str = _column(Text, primary_key=True)
+    kind: str = _column(Text)
+    at: int = _column(BIG)
+    nanos: int = _column(BIG)
+    first_n: int = _column(Integer)
+    decided_at: int = _column(BIG)
+
+
+class GapRow(SQLModel, table=True):
+    """A stretch longer than expected with money in it, and the midnight at which the day counter proves its split."""
+
+    __tablename__: ClassVar[str] = "gap"
+    __table_args__: ClassVar[Any] = (Index("gap_at", "at"), _STRICT_KEYED)
+
+    key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
+    n: int = _column(Integer, primary_key=True, autoincrement=False)
+    since: int = _column(BIG)
+    at: int = _column(BIG)
+    midnight: int | None = _column(BIG, nullable=True)
+    nanos: int = _column(BIG)
+
+
+class WindowTotalRow(SQLModel, table=True):
+    """What one key spent under one owner in one quarter hour. Ordered by time, since every report asks for a span."""
+
+    __tablename__: ClassVar[str] = "window_total"
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("spend_nanos >= 0", name="spend_is_never_negative"),
+        CheckConstraint("correction_nanos <= 0", name="correction_is_never_positive"),
+        _STRICT_KEYED,
+    )
+
+    start: int = _column(BIG, primary_key=True, autoincrement=False)
+    owner_id: int = _column(Integer, ForeignKey("owner.id"), primary_key=True, autoincrement=False)
+    key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
+    meter: int = _column(SMALL, primary_key=True, autoincrement=False)
+    spend_nanos: int = _column(BIG)
+    correction_nanos: int = _column(BIG)
+
+
+class OwnerDayRow(SQLModel, table=True):
+    """One owner's local day, judged at its close: the history that baselines read."""
+
+    __tablename__: ClassVar[str] = "owner_day"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    owner_id: int = _column(Integer, ForeignKey("owner.id"), primary_key=True, autoincrement=False)
+    day: str = _column(Text, primary_key=True)
+    spend_nanos: int = _column(BIG)
+    correction_nanos: int = _column(BIG)
+    byok_nanos: int = _column(BIG)
+    byok_correction_nanos: int = _column(BIG)
+    state: str = _column(Text)
+
+
+class BalanceRow(SQLModel, table=True):
+    """The account's balance as one key last saw it."""
+
+    __tablename__: ClassVar[str] = "balance"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    seen_by: str = _column(Text, primary_key=True)
+    at: int = _column(BIG)
+    credits_nanos: int = _column(BIG)
+    usage_nanos: int = _column(BIG)
+
+
+class MetaRow(SQLModel, table=True):
+    """Facts about the ledger itself: whose days are closed, when each workspace was last swept."""
+
+    __tablename__: ClassVar[str] = "meta"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    name: str = _column(Text, primary_key=True)
+    value: str = _column(Text)
+
+
+def _table(row: type[SQLModel]) -> Table:
+    return SQLModel.metadata.tables[str(row.__tablename__)]
+
+
+OWNER: Final = _table(OwnerRow)
+KEY: Final = _table(KeyRow)
+SNAPSHOT: Final = _table(SnapshotRow)
+CORRECTION: Final = _table(CorrectionRow)
+GAP: Final = _table(GapRow)
+WINDOW_TOTAL: Final = _table(WindowTotalRow)
+OWNER_DAY: Final = _table(OwnerDayRow)
+BALANCE: Final = _table(BalanceRow)
+META: Final = _table(MetaRow)
+
+TABLES: Final[Sequence[Table]] = (OWNER, KEY, SNAPSHOT, CORRECTION, GAP, WINDOW_TOTAL, OWNER_DAY, BALANCE, META)
+METADATA: Final = SQLModel.metadata
