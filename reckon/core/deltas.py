@@ -173,41 +173,46 @@ class Replay:
 
     mark_nanos: int
     deltas: tuple[Delta, ...]
-    dip_first_n: int | None
-    """The first row of a dip still pending."""
+    corrections: tuple[Correction, ...]
+    """Computed anew; only when they were decided is taken from the stored ones."""
+    dip: Dip | None
+    """The dip still pending; how many polls saw it leaves no row and is 0."""
 
 
-def replay(meter: Meter, rows: Iterable[StoredSnapshot], corrections: Sequence[Correction]) -> Replay:
-    """Read one counter's *rows* again, from the first kept, with the *corrections* that were decided on the way.
+def replay(meter: Meter, rows: Iterable[StoredSnapshot], decided_at: Mapping[int, datetime]) -> Replay:
+    """Read one counter's *rows* again, from the first that is kept.
 
-    Whether to believe a dip depends on polls that left no row, so a correction is taken as decided; what follows from
-    it is computed anew and is the caller's to compare.
+    Whether to believe a dip depends on polls that left no row, so *decided_at* tells after which rows a correction was
+    decided, and when. Everything else is computed anew and is the caller's to compare.
     """
-    decided = {correction.last_n: correction for correction in corrections if correction.meter is meter}
-    kept: list[StoredSnapshot] = []
     deltas: list[Delta] = []
-    mark_nanos = 0
-    dip_first_n: int | None = None
-    previous: StoredSnapshot | None = None
+    corrections: list[Correction] = []
+    counter: Counter | None = None
+    history: list[StoredSnapshot] = []
     for row in rows:
-        value = row.total_nanos(meter)
-        if previous is None:
-            mark_nanos = value
-        elif value >= mark_nanos:
-            if value > mark_nanos:
-                deltas.append(
-                    _delta(meter, row, value - mark_nanos, daily_before_nanos=previous.daily_nanos(meter)),
-                )
-            mark_nanos, dip_first_n, kept = value, None, []
-        else:
-            if dip_first_n is None:
-                dip_first_n, kept = row.n, [previous]
-            kept.append(row)
-            if correction := decided.get(row.n):
-                deltas.extend(_regrowth(correction, mark_nanos, kept))
-                mark_nanos, dip_first_n, kept = value, None, []
-        previous = row
-    return Replay(mark_nanos, tuple(deltas), dip_first_n)
+        reading = Reading(row.total_nanos(meter), row.daily_nanos(meter), 0, 0)
+        if counter is None:
+            counter, history = _opened(reading), [row]
+            continue
+        growth = reading.total_nanos - counter.mark_nanos
+        if growth > 0:
+            deltas.append(_delta(meter, row, growth, daily_before_nanos=counter.daily_nanos))
+        moved = _moved(counter, reading, at=row.at, n=row.n)
+        history = [*history, row] if moved.dip else [row]
+        if moved.dip and row.n in decided_at:
+            correction = _correction(meter, moved, moved.dip, last_n=row.n, decided_at=decided_at[row.n])
+            corrections.append(correction)
+            deltas.extend(_regrowth(correction, moved.mark_nanos, history))
+            moved, history = replace(moved, mark_nanos=moved.total_nanos, dip=None), [row]
+        counter = moved
+    if counter is None:
+        return Replay(0, (), (), None)
+    return Replay(
+        counter.mark_nanos,
+        tuple(deltas),
+        tuple(corrections),
+        replace(counter.dip, polls=0) if counter.dip else None,
+    )
 
 
 # --- One counter ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Integer, Select, func, select, values
+from sqlalchemy import BigInteger, Connection, Integer, Row, Select, func, select, values
 from sqlalchemy.sql import column
 
 from reckon.core.closing import OpenDays, days_to_close
@@ -18,16 +18,15 @@ from reckon.core.plans import LedgerPolicy, State
 from reckon.core.records import (
     Amounts,
     Balance,
-    Correction,
     Gap,
     KeyState,
-    Meter,
     OwnerDay,
     OwnerState,
     StoredSnapshot,
     TotalState,
 )
 from reckon.core.totals import KeyTotal
+from reckon.core.verify import KeyHistory
 from reckon.core.windows import Window
 from reckon.store import rows
 from reckon.store.tables import BALANCE, CORRECTION, GAP, KEY, META, OWNER, OWNER_DAY, SNAPSHOT, WINDOW_TOTAL
@@ -121,48 +120,40 @@ class Reading:
             for row in self.connection.execute(statement)
         ]
 
-    # --- Raw rows, in the order of keys, for the verifier ----------------------------------------------------------
-
-    def snapshots_by_key(self) -> Iterator[tuple[str, list[StoredSnapshot]]]:
-        """Yield each key's stored snapshots, (hash, rows in order), reading as it goes."""
-        statement = select(SNAPSHOT, KEY.c.hash).join(KEY).order_by(SNAPSHOT.c.key_id, SNAPSHOT.c.n)
-        stream = self.connection.execution_options(yield_per=10_000).execute(statement)
-        for key_hash, found in groupby(stream, key=lambda row: row.hash):
-            yield key_hash, [rows.stored_snapshot(row) for row in found]
-
-    def windows_by_key(self) -> Iterator[tuple[str, dict[tuple[Meter, datetime], tuple[int, int]]]]:
-        """Yield each key's window totals, all owners together: (hash, {(meter, start): (spend, correction)})."""
-        statement = (
-            select(
-                KEY.c.hash,
-                WINDOW_TOTAL.c.meter,
-                WINDOW_TOTAL.c.start,
-                func.sum(WINDOW_TOTAL.c.spend_nanos).label("spend"),
-                func.sum(WINDOW_TOTAL.c.correction_nanos).label("correction"),
-            )
-            .join(KEY, KEY.c.id == WINDOW_TOTAL.c.key_id)
-            .group_by(KEY.c.id, KEY.c.hash, WINDOW_TOTAL.c.meter, WINDOW_TOTAL.c.start)
-            .order_by(KEY.c.id)
+    def histories(self) -> Iterator[KeyHistory]:
+        """Yield all that is stored of each key, key by key, reading as it goes."""
+        corrections = self._by_key(select(CORRECTION, KEY.c.hash).join(KEY).order_by(CORRECTION.c.last_n))
+        gaps: dict[str, list[Gap]] = {}
+        for gap in self.gaps():
+            gaps.setdefault(gap.key_hash, []).append(gap)
+        snapshots = _Aligned(
+            self._stream(select(SNAPSHOT, KEY.c.hash).join(KEY).order_by(SNAPSHOT.c.key_id, SNAPSHOT.c.n)),
         )
-        stream = self.connection.execution_options(yield_per=10_000).execute(statement)
-        for key_hash, found in groupby(stream, key=lambda row: row.hash):
-            yield (
-                key_hash,
+        windows = _Aligned(self._stream(_WINDOWS_BY_KEY))
+        statement = select(KEY, OWNER.c.name.label("owner")).join(OWNER).order_by(KEY.c.id)
+        for row in self.connection.execute(statement).all():
+            key = rows.key_state(row)
+            yield KeyHistory(
+                key,
+                [rows.stored_snapshot(found) for found in snapshots.of(key.hash)],
                 {
-                    (rows.METERS[row.meter], rows.instant(row.start)): (int(row.spend), int(row.correction))
-                    for row in found
+                    (rows.METERS[found.meter], rows.instant(found.start)): (int(found.spend), int(found.correction))
+                    for found in windows.of(key.hash)
                 },
+                [rows.correction(found) for found in corrections.get(key.hash, ())],
+                gaps.get(key.hash, []),
             )
 
-    def corrections(self) -> dict[str, list[Correction]]:
-        """Return every correction by key hash, in order."""
-        statement = select(CORRECTION, KEY.c.hash).join(KEY).order_by(CORRECTION.c.key_id, CORRECTION.c.last_n)
-        found: dict[str, list[Correction]] = {}
-        for row in self.connection.execute(statement):
-            found.setdefault(row.hash, []).append(rows.correction(row))
-        return found
+    # --- Parts -------------------------------------------------------------------------------------------------------
 
-    # --- Parts of the state ----------------------------------------------------------------------------------------
+    def _stream(self, statement: Select[Any]) -> Iterator[Row[Any]]:
+        return iter(self.connection.execute(statement, execution_options={"yield_per": 10_000}))
+
+    def _by_key(self, statement: Select[Any]) -> dict[str, list[Row[Any]]]:
+        found: dict[str, list[Row[Any]]] = {}
+        for row in self.connection.execute(statement):
+            found.setdefault(row.hash, []).append(row)
+        return found
 
     def _held(self, days: Sequence[tuple[date, Window]]) -> dict[date, Sequence[KeyTotal]]:
         found = self.totals([window for _, window in days])
@@ -195,6 +186,34 @@ class Reading:
             if row.n >= first_needed[row.hash]:
                 found[row.hash].append(rows.stored_snapshot(row))
         return found
+
+
+class _Aligned:
+    """A stream of rows in the order of keys, handed out key by key."""
+
+    def __init__(self, stream: Iterator[Row[Any]]) -> None:
+        self._groups = groupby(stream, key=lambda row: row.hash)
+        self._next = next(self._groups, None)
+
+    def of(self, key_hash: str) -> Iterator[Row[Any]]:
+        """Yield the rows of the key, if it is the stream's next."""
+        if self._next is not None and self._next[0] == key_hash:
+            yield from self._next[1]
+            self._next = next(self._groups, None)
+
+
+_WINDOWS_BY_KEY: Final = (
+    select(
+        KEY.c.hash,
+        WINDOW_TOTAL.c.meter,
+        WINDOW_TOTAL.c.start,
+        func.sum(WINDOW_TOTAL.c.spend_nanos).label("spend"),
+        func.sum(WINDOW_TOTAL.c.correction_nanos).label("correction"),
+    )
+    .join(KEY, KEY.c.id == WINDOW_TOTAL.c.key_id)
+    .group_by(KEY.c.id, KEY.c.hash, WINDOW_TOTAL.c.meter, WINDOW_TOTAL.c.start)
+    .order_by(KEY.c.id)
+)
 
 
 def _totals(edges: Sequence[Window]) -> Select[Any]:
