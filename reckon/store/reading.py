@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import BigInteger, Connection, Integer, Row, Select, func, select, values
 from sqlalchemy.sql import column
@@ -102,6 +103,11 @@ class Reading:
         """Return when the account's balance was last asked for, whether or not anybody was permitted to see it."""
         value = self.meta().get(BALANCES_ASKED_AT)
         return rows.instant(int(value)) if value else None
+
+    def zone(self) -> ZoneInfo | None:
+        """Return the zone whose days have been closed; None before the first poll."""
+        key = self.meta().get(ZONE)
+        return ZoneInfo(key) if key else None
 
     def meta(self) -> dict[str, str]:
         """Return the facts about the ledger itself."""
