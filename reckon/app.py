@@ -63,7 +63,7 @@ class App:
             keys = ledger.every_key()
             window = span or reports.whole_span(keys, now)
             pieces = reports.cut(window, by, self.settings.timezone)
-            held = ledger.totals([reports.asked_window(piece) for _, piece in pieces])
+            held = ledger.totals(reports.asked_windows(pieces, everything=span is None))
             gaps = ledger.gaps(window)
         found = Ledger(keys, pieces, held, gaps)
         return reports.spend(found, self.owner_map, by, window, zone=self.settings.timezone, now=now)

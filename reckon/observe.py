@@ -74,7 +74,7 @@ def configure(*, level: str, style: str, secrets: Iterable[str] = (), stream: IO
     handler = LogHandler(target)
     handler.setFormatter(_RedactingFormatter(Redactor(secrets), as_text=as_text, foreign=shared))
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [other for other in root.handlers if not isinstance(other, LogHandler)] + [handler]
     root.setLevel(level.upper())
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

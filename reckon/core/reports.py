@@ -6,8 +6,8 @@ or in a message is the affair of whoever shows it.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -31,6 +31,7 @@ class Dimension(StrEnum):
 
 
 _UNITS: Final = {Dimension(unit): unit for unit in CalendarUnit}
+_ALWAYS: Final = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,21 @@ def cut(span: Window, by: Sequence[Dimension], zone: ZoneInfo) -> list[tuple[str
     return [*calendar(span, units[0], zone)] if units else [(None, span)]
 
 
-def asked_window(piece: Window) -> Window:
-    """Return the quarter hours to sum for *piece*: those it begins in and reaches into, whole.
+def asked_windows(pieces: Sequence[tuple[str | None, Window]], *, everything: bool) -> list[Window]:
+    """Return the quarter hours to sum for each of *pieces*: those it begins in and reaches into, whole.
 
-    Only a span that ends now has an end inside a quarter hour, and then what that one holds is all before now. An
-    answer's instant is rounded up, so it may lie in the next.
+    Only a span that ends now has an end inside a quarter hour, and then what that one holds is all before now; an
+    answer's instant is rounded up, so it may lie in the next. When *everything* counted is asked for, the first and the
+    last piece also take what a clock that stepped about has stamped outside the span.
     """
-    start, end = grain_start(piece.start), grain_start(piece.end)
-    return Window(start, end if end == piece.end else end + 2 * GRAIN)
+    asked = []
+    for _, piece in pieces:
+        start, end = grain_start(piece.start), grain_start(piece.end)
+        asked.append(Window(start, end if end == piece.end else end + 2 * GRAIN))
+    if everything and asked:
+        asked[0] = replace(asked[0], start=_ALWAYS.start)
+        asked[-1] = replace(asked[-1], end=_ALWAYS.end)
+    return asked
 
 
 def spend(

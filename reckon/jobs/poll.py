@@ -8,12 +8,17 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import structlog
+
 from reckon.core import plans
+from reckon.core.money import usd_text
 from reckon.core.plans import LedgerPolicy, Plan
 from reckon.core.records import Poll, WatchedKey
 from reckon.errors import ClockUnset
 from reckon.ports import Source
 from reckon.store import Store
+
+_log = structlog.get_logger()
 
 
 async def poll(
@@ -49,12 +54,14 @@ async def poll(
     balances = await source.balances(due) if balances_due else ()
     seen = Poll(answers.snapshots, answers.failures, tuple(balances), balances_due, answers.swept)
 
-    return await asyncio.to_thread(
+    plan = await asyncio.to_thread(
         store.commit_poll,
         lambda state: plans.after_poll(state, seen, watched, policy, now),
         policy,
         now,
     )
+    _tell(plan)
+    return plan
 
 
 def _due(
@@ -68,3 +75,18 @@ def _due(
             return watched, balances_due
         keys = {key.hash: key for key in ledger.every_key()}
     return [entry for entry in watched if plans.may_be_asked(keys.get(entry.hash), now)], balances_due
+
+
+def _tell(plan: Plan) -> None:
+    for key_hash, correction in plan.corrections:
+        _log.warning(
+            "counter.corrected",
+            key=key_hash[:12],
+            meter=correction.meter.value,
+            kind=correction.kind.value,
+            usd=usd_text(correction.nanos),
+            since=correction.at.isoformat(),
+        )
+    for failure in plan.failures:
+        _log.warning("key.failed", key=failure.key_hash[:12], reason=failure.reason.value, detail=failure.detail)
+    _log.info("poll.committed", answered=plan.polled, failed=len(plan.failures), spend_usd=usd_text(plan.spend_nanos))

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Connection, Engine, Table, bindparam, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from reckon.core.plans import LedgerPolicy, Plan, State
 from reckon.errors import StoreError
@@ -48,6 +48,19 @@ class Store:
         self._readers = readers
         self._lock = lock
 
+    def prepare(self, *, writes: bool) -> None:
+        """Bring the schema up to date, or without *writes* refuse any but ours.
+
+        Raises:
+            StoreMissing: there is no ledger.
+            StoreError: it is another release's, or does not answer.
+        """
+        with self._translated():
+            if writes:
+                migrate(self._writer, self.name)
+            else:
+                require_current(self._readers, self.name)
+
     def commit_poll(self, decide: Callable[[State], Plan], policy: LedgerPolicy, now: datetime) -> Plan:
         """Let *decide* make a plan from the ledger as it stands, write it, and return it.
 
@@ -66,7 +79,7 @@ class Store:
                 # A deadlock, a lost connection, another replica that was first: the unit is run again, whole.
                 if attempt == _ATTEMPTS:
                     raise self._refused(error) from error
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 raise self._refused(error) from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -77,22 +90,21 @@ class Store:
         Raises:
             StoreError: the database could not be read.
         """
-        try:
-            with self._readers.connect() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection = connection.execution_options(  # noqa: PLW2901 - the same connection, set up
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
-                with connection.begin():
-                    yield Reading(connection)
-        except DBAPIError as error:
-            raise self._refused(error) from error
+        with self._translated(), self._readers.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield Reading(connection)
 
     def damage(self) -> list[str]:
-        """Return what the database itself finds wrong with its file; Postgres has no such check."""
+        """Return what the database itself finds wrong with its file; Postgres has no such check.
+
+        Raises:
+            StoreError: the damage is such that the database cannot even be asked.
+        """
         if self._readers.dialect.name != "sqlite":
             return []
-        with self._readers.connect() as connection:
+        with self._translated(), self._readers.connect() as connection:
             found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(20)"))]
             found += [f"foreign key: {row}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
         return [line for line in found if line != "ok"]
@@ -110,8 +122,16 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refused(self, error: DBAPIError) -> StoreError:
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: SQLAlchemyError) -> StoreError:
+        original = error.orig if isinstance(error, DBAPIError) else error
+        reason = (str(original).strip() or type(original).__name__).splitlines()[0]
         return StoreError(f"{self.name}: {reason}")
 
 
@@ -131,13 +151,7 @@ def open_store(url: str, *, writes: bool) -> Store:
     else:
         store = _open_sqlite(path, writes=writes)
     try:
-        if writes:
-            migrate(store._writer, store.name)  # noqa: SLF001 - this function is Store's other constructor
-        else:
-            require_current(store._readers, store.name)  # noqa: SLF001 - as above
-    except DBAPIError as error:
-        store.close()
-        raise store._refused(error) from error  # noqa: SLF001 - as above
+        store.prepare(writes=writes)
     except BaseException:
         store.close()
         raise
