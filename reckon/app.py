@@ -146,9 +146,16 @@ class Poller:
             self.watched,
             self.app.policy,
             now,
-            balances_every=settings.credits_every if openrouter.management_key else _BALANCE_BY_KEYS_EVERY,
+            balances_every=_balances_every(settings.credits_every, by_keys=openrouter.management_key is None),
             heed_waits=heed_waits,
         )
+
+
+def _balances_every(wanted: timedelta, *, by_keys: bool) -> timedelta | None:
+    """Return how often the account's balance is asked for; None if the setting turned it off."""
+    if not wanted:
+        return None
+    return max(wanted, _BALANCE_BY_KEYS_EVERY) if by_keys else wanted
 
 
 @asynccontextmanager

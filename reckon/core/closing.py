@@ -27,12 +27,14 @@ class OpenDays:
     """What the store remembers of the owners' calendars, as far as they are not closed."""
 
     owners: Mapping[str, OwnerState] = field(default_factory=dict)
-    held: Mapping[date, Sequence[KeyTotal]] = field(default_factory=dict)
-    """What the ledger holds for each of `days_to_close`."""
     unsettled: Sequence[tuple[str, date]] = ()
     """The closed days, by owner, whose figure could still move. Empty while there is nothing to close."""
+    held: Mapping[date, Sequence[KeyTotal]] = field(default_factory=dict)
+    """What the ledger holds for each of `days_to_read`."""
     gaps: Sequence[Gap] = ()
     """The gaps that reach into one of those days."""
+    first_money_at: datetime | None = None
+    """The start of the first window with money in it."""
     zone_key: str | None = None
     """The zone whose days have been closed; None before the first poll."""
 
@@ -51,16 +53,22 @@ class ClosedDays:
     """Amounts to add to each owner's day, and the state it now has."""
 
 
-def days_to_close(days: OpenDays, zone: ZoneInfo, now: datetime) -> list[tuple[date, Window]]:
-    """Return the local days that have ended by *now* and that some owner has not closed, with their windows.
+def days_to_close(days: OpenDays, zone: ZoneInfo, now: datetime) -> list[date]:
+    """Return the local days that have ended by *now* and that some owner has not closed.
 
-    After a change of zone these are all days since the first owner was first seen.
+    After a change of zone these are all days since the first owner was first seen, or their money first went.
     """
     if days.zone_changed(zone):
-        first = [local_date(owner.began_at, zone) for owner in days.owners.values() if owner.began_at]
+        known = [owner.began_at for owner in days.owners.values()] + [days.first_money_at]
+        first = [local_date(at, zone) for at in known if at]
     else:
         first = [owner.open_day for owner in days.owners.values() if owner.open_day]
-    return [(day, day_window(day, zone)) for day in dates(min(first), local_date(now, zone))] if first else []
+    return [*_existing(min(first), local_date(now, zone), zone)] if first else []
+
+
+def days_to_read(to_close: Iterable[date], unsettled: Iterable[tuple[str, date]], zone: ZoneInfo) -> dict[date, Window]:
+    """Return the days whose money a close has to know, with their windows."""
+    return {day: day_window(day, zone) for day in sorted({*to_close, *(day for _, day in unsettled)})}
 
 
 def close_days(
@@ -101,10 +109,13 @@ def close_days(
     # A clock that steps back opens no day again.
     closed_before = {name: max(first, today) for name, first in first_open.items()}
 
-    amounts = {place: Amounts() for place in _watched_days(keys_of, first_open, today)}
+    amounts = {place: Amounts() for place in _watched_days(keys_of, first_open, today, zone)}
     if not zone_changed:
         amounts.update((place, Amounts()) for place in days.unsettled)
     spenders: defaultdict[_OwnerOnDay, set[str]] = defaultdict(set)
+    for day, held in days.held.items():
+        for total in held:
+            spenders[total.owner, day].add(total.key_hash)
     money = [*_held_money(days, {} if zone_changed else first_open), *_new_money(windows, zone)]
     for place, key_hash, added in money:
         owner, day = place
@@ -137,12 +148,17 @@ def _begun(owner: OwnerState, keys: Sequence[KeyState], opened: Mapping[str, dat
 
 
 def _watched_days(
-    keys_of: Mapping[str, Sequence[KeyState]], first_open: Mapping[str, date], today: date
+    keys_of: Mapping[str, Sequence[KeyState]], first_open: Mapping[str, date], today: date, zone: ZoneInfo
 ) -> Iterator[_OwnerOnDay]:
     """Yield the days to close that an owner had someone to watch on: these are written even with no money in them."""
     for name, first_day in first_open.items():
         if any(key.watched for key in keys_of.get(name, ())):
-            yield from ((name, day) for day in dates(first_day, today))
+            yield from ((name, day) for day in _existing(first_day, today, zone))
+
+
+def _existing(first: date, end: date, zone: ZoneInfo) -> Iterator[date]:
+    """Yield the dates from *first* up to *end* that the zone did not skip."""
+    return (day for day in dates(first, end) if day_window(day, zone).start < day_window(day, zone).end)
 
 
 def _held_money(days: OpenDays, first_open: Mapping[str, date]) -> Iterator[tuple[_OwnerOnDay, str, Amounts]]:

@@ -125,7 +125,9 @@ def observe(before: Counters, snapshot: Snapshot, rows: Sequence[StoredSnapshot]
         (Meter.CREDITS, before.credits, snapshot.credits),
         (Meter.BYOK, before.byok, snapshot.byok),
     ):
-        moved = _moved(counter, reading, at=snapshot.at, n=n)
+        moved = _moved(counter, reading, since=since, at=snapshot.at, n=n)
+        if snapshot.at == before.last_seen_at and counter.dip and moved.dip:
+            moved = replace(moved, dip=replace(moved.dip, polls=counter.dip.polls))  # the same sight, told twice
         if reading.total_nanos > counter.mark_nanos and row:
             growth = reading.total_nanos - counter.mark_nanos
             deltas.append(_delta(meter, row, growth, daily_before_nanos=counter.daily_nanos))
@@ -197,7 +199,7 @@ def replay(meter: Meter, rows: Iterable[StoredSnapshot], decided_at: Mapping[int
         growth = reading.total_nanos - counter.mark_nanos
         if growth > 0:
             deltas.append(_delta(meter, row, growth, daily_before_nanos=counter.daily_nanos))
-        moved = _moved(counter, reading, at=row.at, n=row.n)
+        moved = _moved(counter, reading, since=row.since, at=row.at, n=row.n)
         history = [*history, row] if moved.dip else [row]
         if moved.dip and row.n in decided_at:
             correction = _correction(meter, moved, moved.dip, last_n=row.n, decided_at=decided_at[row.n])
@@ -231,17 +233,18 @@ def _row(snapshot: Snapshot, *, n: int, since: datetime) -> StoredSnapshot:
     return StoredSnapshot(n, snapshot.at, since, *_values(snapshot))
 
 
-def _moved(counter: Counter, reading: Reading, *, at: datetime, n: int) -> Counter:
+def _moved(counter: Counter, reading: Reading, *, since: datetime, at: datetime, n: int) -> Counter:
     """Return the counter after one look: its mark raised, or its dip begun, deepened or forgotten."""
     if reading.total_nanos >= counter.mark_nanos:
         return Counter(counter.opening, reading.total_nanos, reading.total_nanos, reading.daily_nanos)
-    begun = counter.dip or Dip(since=at, lowest_nanos=reading.total_nanos, polls=0, first_n=n)
+    begun = counter.dip or Dip(after=since, since=at, lowest_nanos=reading.total_nanos, polls=0, first_n=n)
     dip = replace(begun, lowest_nanos=min(begun.lowest_nanos, reading.total_nanos), polls=begun.polls + 1)
     return Counter(counter.opening, counter.mark_nanos, reading.total_nanos, reading.daily_nanos, dip)
 
 
 def _is_believed(dip: Dip, *, at: datetime) -> bool:
-    return dip.polls >= POLLS_BEFORE_BELIEF and at - dip.since >= TIME_BEFORE_BELIEF
+    # A clock set back since the dip began must not keep it pending for ever.
+    return dip.polls >= POLLS_BEFORE_BELIEF and abs(at - dip.since) >= TIME_BEFORE_BELIEF
 
 
 def _correction(meter: Meter, counter: Counter, dip: Dip, *, last_n: int, decided_at: datetime) -> Correction:

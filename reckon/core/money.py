@@ -51,7 +51,7 @@ def signed_nanos_from_usd(usd: Decimal | int) -> int:
         ImplausibleMoney: as `nanos_from_usd`, but for the sign.
     """
     amount = Decimal(usd)
-    return -nanos_from_usd(-amount) if amount < 0 else nanos_from_usd(amount)
+    return -nanos_from_usd(amount.copy_negate()) if amount.is_signed() else nanos_from_usd(amount)
 
 
 def usd_text(nanos: int) -> str:

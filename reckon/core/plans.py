@@ -98,6 +98,11 @@ def is_set(now: datetime) -> bool:
     return now >= _CLOCK_FLOOR
 
 
+def is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
+    """Return whether what was last done at *last* is to be done again; a clock that was set back makes it so."""
+    return last is None or not last <= now < last + every
+
+
 def may_be_asked(key: KeyState | None, now: datetime) -> bool:
     """Return whether OpenRouter has not asked us to leave this key alone for a while."""
     return key is None or key.retry_at is None or key.retry_at <= now
@@ -117,7 +122,7 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
     failures = list(poll.failures)
     sights: list[tuple[KeyState, Sight]] = []
     for snapshot in poll.snapshots:
-        before = keys.get(snapshot.key_hash) or _unclaimed(snapshot)
+        before = _claimed(keys.get(snapshot.key_hash), snapshot)
         sight = _sight(before, snapshot, state)
         if deltas.is_plausible(sight):
             keys[before.hash] = _seen(before, snapshot, sight)
@@ -168,8 +173,11 @@ def _registered(known: Mapping[str, KeyState], watched: Sequence[WatchedKey]) ->
     return keys
 
 
-def _unclaimed(snapshot: Snapshot) -> KeyState:
-    return KeyState(snapshot.key_hash, UNOWNED, snapshot.label or snapshot.key_hash[:12], watched=True)
+def _claimed(key: KeyState | None, snapshot: Snapshot) -> KeyState:
+    """Return the key as its owner's, or nobody's if the map does not name it: what is seen is watched."""
+    if key is None:
+        return KeyState(snapshot.key_hash, UNOWNED, snapshot.label or snapshot.key_hash[:12], watched=True)
+    return key if key.watched else replace(key, owner=UNOWNED, watched=True)
 
 
 def _sight(key: KeyState, snapshot: Snapshot, state: State) -> Sight:

@@ -128,7 +128,10 @@ class Poll:
 class Dip:
     """A counter standing below its mark: not yet believed, not yet counted."""
 
+    after: datetime
+    """The last sight above: the fall lies between this and `since`."""
     since: datetime
+    """The first sight below."""
     lowest_nanos: int
     polls: int
     """How many polls in a row have seen it below the mark."""

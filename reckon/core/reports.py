@@ -6,6 +6,7 @@ or in a message is the affair of whoever shows it.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from reckon.core import totals
-from reckon.core.records import Amounts, Gap, KeyState, TotalState
+from reckon.core.records import UNOWNED, Amounts, Gap, KeyState, TotalState
 from reckon.core.totals import KeyTotal
 from reckon.core.windows import GRAIN, CalendarUnit, Window, calendar, grain_start, utc_midnight
 
@@ -56,6 +57,8 @@ class SpendRow:
     amounts: Amounts
     state: TotalState
     watched_from: datetime | None
+    former: AbstractSet[Dimension] = frozenset()
+    """Which of its owner and key are no longer in the owner map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class SpendReport:
     by: Sequence[Dimension]
     rows: Sequence[SpendRow]
     total: Amounts
+    state: TotalState
+    """How far the total can be trusted."""
     before_watching_nanos: int
     """Credits that OpenRouter's calendar counters show for the span, from before Reckon watched."""
 
@@ -151,6 +156,7 @@ def spend(
                     amounts=found[place],
                     state=totals.state(keys, gaps, window, now),
                     watched_from=totals.watched_from(keys, window),
+                    former=_former(place, owner_map, states),
                 )
             )
     seen = [key.counters.last_seen_at for key in ledger.keys if key.counters]
@@ -161,6 +167,7 @@ def spend(
         by=by,
         rows=rows,
         total=total,
+        state=totals.state(ledger.keys, ledger.gaps, span, now),
         before_watching_nanos=sum(_before_watching(key, span) for key in ledger.keys),
     )
 
@@ -209,6 +216,14 @@ def _expected(
     if Dimension.KEY not in by:
         for owner in owner_map.teams:
             yield place_of(owner, KeyState("", owner, "", watched=True))
+
+
+def _former(place: _Place, owner_map: OwnerMap, keys: Mapping[str, KeyState]) -> frozenset[Dimension]:
+    gone = {
+        Dimension.OWNER: place.owner not in {None, UNOWNED, *owner_map.teams},
+        Dimension.KEY: place.key_hash is not None and not keys[place.key_hash].watched,
+    }
+    return frozenset(dimension for dimension, is_gone in gone.items() if is_gone)
 
 
 def _named(by: Sequence[Dimension], place: _Place, piece: str | None) -> dict[Dimension, str | None]:

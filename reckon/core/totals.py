@@ -63,5 +63,5 @@ def _may_still_move(key: KeyState, span: Window) -> bool:
         return key.watched
     unread_since_end = key.watched and key.counters.last_seen_at < span.end
     return unread_since_end or any(
-        counter.dip and counter.dip.since < span.end for counter in (key.counters.credits, key.counters.byok)
+        counter.dip and counter.dip.after < span.end for counter in (key.counters.credits, key.counters.byok)
     )

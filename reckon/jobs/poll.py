@@ -28,7 +28,7 @@ async def poll(
     policy: LedgerPolicy,
     now: datetime,
     *,
-    balances_every: timedelta,
+    balances_every: timedelta | None,
     heed_waits: bool = True,
 ) -> Plan:
     """Ask *source* for every watched key, commit what it means, and return what was decided.
@@ -39,7 +39,7 @@ async def poll(
         watched: the whole owner map.
         policy: the ledger's settings.
         now: the instant of this poll.
-        balances_every: how long the account's last balance will do.
+        balances_every: how long the account's last balance will do; None to leave it alone.
         heed_waits: leave alone the keys that OpenRouter asked us to wait for; a person at the command line may not.
 
     Raises:
@@ -65,12 +65,11 @@ async def poll(
 
 
 def _due(
-    store: Store, watched: Sequence[WatchedKey], now: datetime, balances_every: timedelta, heed_waits: bool
+    store: Store, watched: Sequence[WatchedKey], now: datetime, balances_every: timedelta | None, heed_waits: bool
 ) -> tuple[Sequence[WatchedKey], bool]:
     """Return the keys to ask now, and whether the account's balance is due."""
     with store.reading() as ledger:
-        asked_at = ledger.balances_asked_at()
-        balances_due = asked_at is None or not asked_at <= now < asked_at + balances_every
+        balances_due = balances_every is not None and plans.is_due(ledger.balances_asked_at(), balances_every, now)
         if not heed_waits:
             return watched, balances_due
         keys = {key.hash: key for key in ledger.every_key()}

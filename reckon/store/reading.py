@@ -5,7 +5,7 @@ owner; naming and folding them is the core's work.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import groupby
 from typing import Any, Final
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import BigInteger, Connection, Integer, Row, Select, func, select, values
 from sqlalchemy.sql import column
 
-from reckon.core.closing import OpenDays, days_to_close
+from reckon.core.closing import OpenDays, days_to_close, days_to_read
 from reckon.core.plans import LedgerPolicy, State
 from reckon.core.records import (
     Amounts,
@@ -51,14 +51,13 @@ class Reading:
         meta = self.meta()
         zone_key = meta.get(ZONE)
         owners = {owner.name: owner for owner in self.every_owner()}
-        to_close = days_to_close(OpenDays(owners, zone_key=zone_key), policy.zone, now)
-        days = OpenDays(
-            owners=owners,
-            held=self._held(to_close),
-            unsettled=self._unsettled() if to_close else (),
-            gaps=self.gaps() if to_close else (),
-            zone_key=zone_key,
-        )
+        calendar = OpenDays(owners, first_money_at=self._first_money_at(), zone_key=zone_key)
+        days = calendar
+        if to_close := days_to_close(calendar, policy.zone, now):
+            unsettled = self._unsettled()
+            to_read = days_to_read(to_close, unsettled, policy.zone)
+            held = dict(zip(to_read, self.totals([*to_read.values()]), strict=True))
+            days = replace(calendar, unsettled=unsettled, held=held, gaps=self.gaps())
         swept = {
             name.removeprefix(SWEPT_PREFIX): rows.instant(int(value))
             for name, value in meta.items()
@@ -161,9 +160,9 @@ class Reading:
             found.setdefault(row.hash, []).append(row)
         return found
 
-    def _held(self, days: Sequence[tuple[date, Window]]) -> dict[date, Sequence[KeyTotal]]:
-        found = self.totals([window for _, window in days])
-        return {day: totals for (day, _), totals in zip(days, found, strict=True)}
+    def _first_money_at(self) -> datetime | None:
+        start = self.connection.scalar(select(func.min(WINDOW_TOTAL.c.start)))
+        return None if start is None else rows.instant(start)
 
     def _unsettled(self) -> list[tuple[str, date]]:
         statement = (

@@ -122,6 +122,7 @@ def _counter_row(meter: str, counter: Counter | None) -> dict[str, Any]:
         f"{meter}_mark_nanos": counter.mark_nanos if counter else None,
         f"{meter}_nanos": counter.total_nanos if counter else None,
         f"{meter}_daily_nanos": counter.daily_nanos if counter else None,
+        f"{meter}_dip_after": seconds(dip.after) if dip else None,
         f"{meter}_dip_since": seconds(dip.since) if dip else None,
         f"{meter}_dip_lowest_nanos": dip.lowest_nanos if dip else None,
         f"{meter}_dip_polls": dip.polls if dip else None,
@@ -144,6 +145,7 @@ def _counter(meter: str, columns: RowMapping) -> Counter:
         dip=None
         if dip_since is None
         else Dip(
+            instant(columns[f"{meter}_dip_after"]),
             instant(dip_since),
             columns[f"{meter}_dip_lowest_nanos"],
             columns[f"{meter}_dip_polls"],

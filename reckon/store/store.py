@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Engine, Table, bindparam, select, text, update
+from sqlalchemy import Column, Connection, Engine, Table, bindparam, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
@@ -183,10 +183,9 @@ def _lock_owners(connection: Connection) -> None:
 
 
 def _write(connection: Connection, plan: Plan) -> None:
-    owner_ids = _owner_ids(connection, plan)
-    _upsert(connection, KEY, [rows.key_row(key, owner_ids) for key in plan.keys], key=("hash",))
+    owner_ids = _save(connection, OWNER, OWNER.c.name, [rows.owner_row(owner) for owner in plan.owners])
+    key_ids = _save(connection, KEY, KEY.c.hash, [rows.key_row(key, owner_ids) for key in plan.keys])
     _touch(connection, plan)
-    key_ids = _key_ids(connection)
     _insert(connection, SNAPSHOT, [rows.snapshot_row(key_ids[key_hash], row) for key_hash, row in plan.snapshots])
     _insert(
         connection,
@@ -225,14 +224,27 @@ def _write(connection: Connection, plan: Plan) -> None:
     _upsert(connection, META, [{"name": name, "value": value} for name, value in facts.items()], key=("name",))
 
 
-def _owner_ids(connection: Connection, plan: Plan) -> Mapping[str, int]:
-    """Write the owners that changed, and return the id of every one."""
-    _upsert(connection, OWNER, [rows.owner_row(owner) for owner in plan.owners], key=("name",))
-    return {row.name: row.id for row in connection.execute(select(OWNER.c.id, OWNER.c.name))}
+def _save(connection: Connection, table: Table, name: Column[str], saved: list[dict[str, Any]]) -> Mapping[str, int]:
+    """Update the rows that are there by *name*, insert the others, and return the id of every row of the table.
+
+    Not an upsert: on Postgres each one that finds its row still takes a number from the sequence of ids, and a poll a
+    minute of ten thousand keys would use up all of them within half a year.
+    """
+    ids = _ids(connection, table, name)
+    known = [row for row in saved if row[name.name] in ids]
+    new = [row for row in saved if row[name.name] not in ids]
+    if known:
+        values: dict[str, Any] = {column: bindparam(column) for column in saved[0] if column != name.name}
+        statement = update(table).where(name == bindparam("known")).values(values)
+        connection.execute(statement, [row | {"known": row[name.name]} for row in known])
+    if new:
+        connection.execute(table.insert(), new)
+        return _ids(connection, table, name)
+    return ids
 
 
-def _key_ids(connection: Connection) -> Mapping[str, int]:
-    return {row.hash: row.id for row in connection.execute(select(KEY.c.id, KEY.c.hash))}
+def _ids(connection: Connection, table: Table, name: Column[str]) -> Mapping[str, int]:
+    return {row[1]: row[0] for row in connection.execute(select(table.c.id, name))}
 
 
 def _touch(connection: Connection, plan: Plan) -> None:

@@ -128,6 +128,7 @@ def _counter(meter: str) -> list[sa.Column[int]]:
         ),
         sa.Column(f"{meter}_nanos", BIG),
         sa.Column(f"{meter}_daily_nanos", BIG),
+        sa.Column(f"{meter}_dip_after", BIG),
         sa.Column(f"{meter}_dip_since", BIG),
         sa.Column(f"{meter}_dip_lowest_nanos", BIG),
         sa.Column(f"{meter}_dip_polls", sa.Integer),
