@@ -146,16 +146,20 @@ class Poller:
             self.watched,
             self.app.policy,
             now,
-            balances_every=_balances_every(settings.credits_every, by_keys=openrouter.management_key is None),
+            balances_every=_balances_every(
+                settings.credits_every, by_keys=openrouter.management_key is None, at_once=not heed_waits
+            ),
             heed_waits=heed_waits,
         )
 
 
-def _balances_every(wanted: timedelta, *, by_keys: bool) -> timedelta | None:
+def _balances_every(wanted: timedelta, *, by_keys: bool, at_once: bool) -> timedelta | None:
     """Return how often the account's balance is asked for; None if the setting turned it off."""
     if not wanted:
         return None
-    return max(wanted, _BALANCE_BY_KEYS_EVERY) if by_keys else wanted
+    if by_keys:
+        return max(wanted, _BALANCE_BY_KEYS_EVERY)
+    return timedelta(0) if at_once else wanted
 
 
 @asynccontextmanager

@@ -2,18 +2,15 @@
 
     ReckonError
       ConfigError          a setting a person must mend
-      SourceError          a whole ask of a source failed; `retry_after_seconds` where the answer named a wait
-        SourceUnavailable    time-outs, resets, 5xx, HTML: the next poll is the retry
-        RateLimited          429
-        AccessDenied         401, 403: a person must act
-        UnexpectedAnswer     not the shape the documents promise
+      SourceError          one ask of a source failed; `retry_after_seconds` where the answer named a wait
+        SourceUnavailable    there is nobody to ask
       ClockUnset           this machine's clock shows a time before Reckon existed
       StoreError           the database cannot be used
         StoreMissing         there is none, and this command does not make one
         StoreBusy            another process holds it
 
-What we expect of one key is a value (`core.records.Failure`); an exception ends the whole ask. The command line turns
-`ConfigError` into exit 78 and every other of these into 69.
+What we expect of one key is a value: `core.records.Failure`, whose reason tells a time-out from a refusal. An exception
+ends the whole ask. The command line turns `ConfigError` into exit 78 and every other of these into 69.
 """
 
 
@@ -34,19 +31,7 @@ class SourceError(ReckonError):
 
 
 class SourceUnavailable(SourceError):
-    """Nobody answered, or not in time, or not as the API answers. The next poll is the retry."""
-
-
-class RateLimited(SourceError):
-    """The source asks us to slow down."""
-
-
-class AccessDenied(SourceError):
-    """The source knows us and says no. A person must act."""
-
-
-class UnexpectedAnswer(SourceError):
-    """An answer that is not what the API's documents promise."""
+    """There is nobody to ask."""
 
 
 class ClockUnset(ReckonError):
