@@ -7,6 +7,7 @@ deltas span the gap; there is no state in between.
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -48,13 +49,14 @@ async def poll(
     """
     if not plans.is_set(now):
         raise ClockUnset(f"The clock of this machine shows {now:%Y-%m-%d}. Set it; until then nothing is counted.")
-    due, balances_due = await asyncio.to_thread(_due, store, watched, now, balances_every, heed_waits)
+    in_thread = partial(asyncio.get_running_loop().run_in_executor, store.thread)
+    due, balances_due = await in_thread(_due, store, watched, now, balances_every, heed_waits)
 
     answers = await source.poll(due)
     balances = await source.balances(due) if balances_due else ()
     seen = Poll(answers.snapshots, answers.failures, tuple(balances), balances_due, answers.swept)
 
-    plan = await asyncio.to_thread(
+    plan = await in_thread(
         store.commit_poll,
         lambda state: plans.after_poll(state, seen, watched, policy, now),
         policy,

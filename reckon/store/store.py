@@ -7,6 +7,7 @@ pure, and a poll that is already in the ledger changes nothing the second time.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +48,8 @@ class Store:
         self._writer = writer
         self._readers = readers
         self._lock = lock
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        """Where jobs use the ledger from. Not the event loop's own threads: a name server that hangs can fill those."""
 
     def prepare(self, *, writes: bool) -> None:
         """Bring the schema up to date, or without *writes* refuse any but ours.
@@ -111,6 +114,7 @@ class Store:
 
     def close(self) -> None:
         """Close every connection and release the writer's lock."""
+        self.thread.shutdown()
         self._writer.dispose()
         self._readers.dispose()
         if self._lock:

@@ -1,0 +1,178 @@
+"""Single keys, each asked about itself with its own secret.
+
+One request is in flight per key: a second poll waits for the first, so that a slow answer can never be overtaken by the
+next. A fixed number of workers pull keys from one iterator, because a task per key costs twice the CPU. Trouble with
+one key is that key's failure and nothing more; only the end of the whole, a cancellation or an interrupt, passes.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from pydantic import SecretStr
+
+from reckon.core.records import Balance, Failure, FailureReason, Poll, Snapshot, WatchedKey
+from reckon.sources.openrouter.client import OpenRouterClient
+from reckon.sources.openrouter.trouble import NoAnswer
+from reckon.sources.openrouter.wire import credits_balance, key_snapshot
+
+_Out = TypeVar("_Out")
+
+
+class OpenRouterSource:
+    """A `reckon.ports.Source` over the keys whose secrets it was given, by hash. Other keys are passed over."""
+
+    def __init__(
+        self,
+        client: OpenRouterClient,
+        secrets: Mapping[str, SecretStr],
+        *,
+        clock: Callable[[], datetime],
+        management_key: SecretStr | None = None,
+        concurrency: int = 32,
+    ) -> None:
+        self._client = client
+        self._secrets = secrets
+        self._clock = clock
+        self._management_key = management_key
+        self._concurrency = concurrency
+        self._polling = asyncio.Lock()
+        self._key_path = _KeyPath()
+
+    @property
+    def clock_skew_seconds(self) -> float | None:
+        """How far OpenRouter's clock is ahead of ours, when that is more than a minute; else None."""
+        return self._client.clock_skew_seconds
+
+    async def poll(self, keys: Sequence[WatchedKey]) -> Poll:
+        """Ask each of *keys* about itself: one snapshot or one failure for each whose secret is known, in their order.
+
+        Raises nothing of the network.
+        """
+        async with self._polling:
+            outcomes = await _each(self._with_secrets(keys), self._counters, self._concurrency)
+        return Poll(
+            snapshots=tuple(outcome for outcome in outcomes if isinstance(outcome, Snapshot)),
+            failures=tuple(outcome for outcome in outcomes if isinstance(outcome, Failure)),
+        )
+
+    async def balances(self, keys: Sequence[WatchedKey]) -> Sequence[Balance]:
+        """Ask for the account's balance with the management key, and only without one with each of *keys*.
+
+        Yields nothing for a key that may not see it, which an inference key is also told by two zeros, and nothing
+        where there was trouble: a balance is worth no failure. Raises nothing of the network.
+        """
+        if self._management_key is not None:
+            key = self._management_key
+            askers = [(hashlib.sha256(key.get_secret_value().encode()).hexdigest(), key)]
+        else:
+            askers = self._with_secrets(keys)
+        answers = await _each(askers, self._balance, self._concurrency)
+        return [balance for balance in answers if balance is not None]
+
+    def _with_secrets(self, keys: Iterable[WatchedKey]) -> list[tuple[str, SecretStr]]:
+        hashes = dict.fromkeys(key.hash for key in keys)
+        return [(key_hash, self._secrets[key_hash]) for key_hash in hashes if key_hash in self._secrets]
+
+    async def _counters(self, key_hash: str, secret: SecretStr) -> Snapshot | Failure:
+        outcome = await _outcome(self._ask_counters(key_hash, secret))
+        if isinstance(outcome, NoAnswer):
+            return Failure(key_hash, outcome.reason, outcome.detail, outcome.retry_after_seconds)
+        return outcome
+
+    async def _ask_counters(self, key_hash: str, secret: SecretStr) -> Snapshot:
+        value = await self._about_itself(secret)
+        return key_snapshot(value, key_hash=key_hash, secret=secret.get_secret_value(), at=self._now())
+
+    async def _about_itself(self, secret: SecretStr) -> Any:
+        gone = []
+        for path in self._key_path.order(self._clock()):
+            try:
+                value = await self._client.get(path, secret)
+            except NoAnswer as trouble:
+                if trouble.status not in _NO_SUCH_PATH:
+                    raise
+                gone.append(f"HTTP {trouble.status} from {path}")
+            else:
+                self._key_path.answered(path, self._clock())
+                return value
+        raise NoAnswer(FailureReason.UNEXPECTED_ANSWER, ", ".join(gone))
+
+    async def _balance(self, key_hash: str, secret: SecretStr) -> Balance | None:
+        outcome = await _outcome(self._ask_balance(key_hash, secret))
+        if isinstance(outcome, NoAnswer):
+            return None
+        may_see_all = self._management_key is not None
+        return outcome if may_see_all or outcome.credits_nanos or outcome.usage_nanos else None
+
+    async def _ask_balance(self, key_hash: str, secret: SecretStr) -> Balance:
+        value = await self._client.get("/credits", secret)
+        return credits_balance(value, seen_by=key_hash, at=self._now())
+
+    def _now(self) -> datetime:
+        now = self._clock()
+        return now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
+
+
+class _KeyPath:
+    """Which of the two paths to a key's counters is asked first.
+
+    `/auth/key` is the older path and the one most programs use, but no document promises it any longer. Once only
+    `/key` has answered, it is asked first for a day.
+    """
+
+    def __init__(self) -> None:
+        self._alias_gone_since: datetime | None = None
+
+    def order(self, now: datetime) -> tuple[str, str]:
+        since = self._alias_gone_since
+        # A clock that stepped back must not put the next try further away than a day.
+        if since is not None and timedelta(0) <= now - since < _ALIAS_ASKED_AGAIN_AFTER:
+            return ("/key", "/auth/key")
+        return ("/auth/key", "/key")
+
+    def answered(self, path: str, now: datetime) -> None:
+        if path == "/auth/key":
+            self._alias_gone_since = None
+        elif self.order(now)[0] != path:
+            self._alias_gone_since = now
+
+
+_NO_SUCH_PATH: Final = frozenset({404, 405, 410})
+_ALIAS_ASKED_AGAIN_AFTER: Final = timedelta(days=1)
+
+
+async def _each(
+    askers: Sequence[tuple[str, SecretStr]],
+    ask: Callable[[str, SecretStr], Awaitable[_Out]],
+    workers: int,
+) -> list[_Out]:
+    """Return what *ask* gives for each of *askers*, in their order, with at most *workers* under way."""
+    answers: dict[str, _Out] = {}
+    waiting = iter(askers)
+
+    async def work() -> None:
+        for key_hash, secret in waiting:
+            answers[key_hash] = await ask(key_hash, secret)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(workers, len(askers))):
+            group.create_task(work())
+    return [answers[key_hash] for key_hash, _ in askers]
+
+
+async def _outcome(asking: Awaitable[_Out]) -> _Out | NoAnswer:
+    """Return what *asking* brings; whatever goes wrong with it, and with it alone, is a value."""
+    try:
+        return await asking
+    except NoAnswer as trouble:
+        return trouble
+    except asyncio.CancelledError:
+        worker = asyncio.current_task()
+        if worker is None or worker.cancelling():
+            raise
+        return NoAnswer(FailureReason.UNEXPECTED_ANSWER, "CancelledError")
+    except Exception as unexpected:  # noqa: BLE001 -- one key's trouble must not cost another key its answer
+        return NoAnswer(FailureReason.UNEXPECTED_ANSWER, type(unexpected).__name__)
