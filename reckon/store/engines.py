@@ -11,6 +11,7 @@ nothing.
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,12 @@ APPLICATION_ID: Final = 0x52434B4E
 
 _NETWORK_FILESYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "fuse.sshfs"})
 _BUSY_MILLISECONDS: Final = 10_000
+_PRAGMAS: Final = (
+    "foreign_keys = ON",
+    "trusted_schema = OFF",
+    f"busy_timeout = {_BUSY_MILLISECONDS}",
+    "mmap_size = 0",
+)
 
 
 def parse(url: str) -> URL:
@@ -37,8 +44,8 @@ def sqlite_path(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
-def sqlite_engines(path: Path, *, create: bool) -> tuple[Engine, Engine]:
-    """Return the writer's and the readers' engine for the SQLite file at *path*.
+def require_usable(path: Path, *, create: bool) -> None:
+    """Return if a ledger may stand at *path*; with *create* make the file, readable by its owner alone.
 
     Raises:
         StoreMissing: there is no such file and *create* is false.
@@ -46,13 +53,22 @@ def sqlite_engines(path: Path, *, create: bool) -> tuple[Engine, Engine]:
     """
     if not path.exists() and not create:
         raise StoreMissing(f"There is no database at {path}. `reckon poll` or `reckon run` creates it.")
-    if not path.parent.is_dir():
-        raise StoreError(f"The directory of the database {path} does not exist.")
     _refuse_network_filesystem(path)
-    if create and not path.exists():
+    if not path.exists():
         path.touch(mode=0o600)
     _refuse_foreign_file(path)
-    return _sqlite_engine(path, writes=True), _sqlite_engine(path, writes=False)
+
+
+def sqlite_writer(path: Path) -> Engine:
+    """Return the engine of the one connection that writes."""
+    pragmas = ["journal_mode = WAL", *_PRAGMAS, "synchronous = FULL"]
+    return _sqlite_engine(path, pragmas, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+
+
+def sqlite_readers(path: Path) -> Engine:
+    """Return the engine of connections that cannot write."""
+    pragmas = [*_PRAGMAS, "query_only = ON", "wal_autocheckpoint = 0"]
+    return _sqlite_engine(path, pragmas, begin="BEGIN", pool_size=4, max_overflow=4)
 
 
 def postgres_engine(url: URL) -> Engine:
@@ -84,29 +100,25 @@ def postgres_engine(url: URL) -> Engine:
     return engine
 
 
-def _sqlite_engine(path: Path, *, writes: bool) -> Engine:
+def _sqlite_engine(path: Path, pragmas: Sequence[str], *, begin: str, pool_size: int, max_overflow: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
-        pool_size=1 if writes else 4,
-        max_overflow=0 if writes else 4,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
         hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": _BUSY_MILLISECONDS / 1000},
     )
-    pragmas = ["foreign_keys = ON", "trusted_schema = OFF", f"busy_timeout = {_BUSY_MILLISECONDS}", "mmap_size = 0"]
-    pragmas += ["synchronous = FULL"] if writes else ["query_only = ON", "wal_autocheckpoint = 0"]
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        if writes:
-            connection.execute("PRAGMA journal_mode = WAL")
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    def say_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
 
     return engine
 
@@ -116,7 +128,7 @@ def _refuse_foreign_file(path: Path) -> None:
     if path.stat().st_size == 0:
         return
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_BUSY_MILLISECONDS / 1000)
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_MILLISECONDS / 1000)
         try:
             (application_id,) = connection.execute("PRAGMA application_id").fetchone()
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

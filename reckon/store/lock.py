@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import IO, Self
 
-from reckon.errors import StoreBusy
+from reckon.errors import StoreBusy, StoreError
 
 
 class WriterLock:
@@ -18,7 +18,8 @@ class WriterLock:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self._path = database.with_name(database.name + ".lock")
+        target = database.resolve()  # by whatever name the file is called, it has one lock
+        self._path = target.with_name(target.name + ".lock")
         self._file: IO[str] | None = None
 
     def acquire(self) -> Self:
@@ -26,8 +27,14 @@ class WriterLock:
 
         Raises:
             StoreBusy: another process holds it; its id is named.
+            StoreError: no lock can be made there.
         """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"The database {self._database} cannot be locked: {self._path}: {error.strerror}"
+            ) from error
         file = os.fdopen(descriptor, "r+", encoding="ascii")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

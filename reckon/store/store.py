@@ -20,7 +20,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlch
 from reckon.core.plans import LedgerPolicy, Plan, State
 from reckon.errors import StoreError
 from reckon.store import rows
-from reckon.store.engines import parse, postgres_engine, sqlite_engines, sqlite_path
+from reckon.store.engines import (
+    parse,
+    postgres_engine,
+    require_usable,
+    sqlite_path,
+    sqlite_readers,
+    sqlite_writer,
+)
 from reckon.store.lock import WriterLock
 from reckon.store.reading import BALANCES_ASKED_AT, SWEPT_PREFIX, ZONE, Reading
 from reckon.store.schema import migrate, require_current
@@ -164,17 +171,16 @@ def open_store(url: str, *, writes: bool) -> Store:
 
 def _open_sqlite(path: Path, *, writes: bool) -> Store:
     if not writes:
-        writer, readers = sqlite_engines(path, create=False)
-        return Store(str(path), writer, readers)
-    if not path.parent.is_dir():
-        raise StoreError(f"The directory of the database {path} does not exist.")
+        require_usable(path, create=False)
+        readers = sqlite_readers(path)
+        return Store(str(path), readers, readers)
     lock = WriterLock(path).acquire()
     try:
-        writer, readers = sqlite_engines(path, create=True)
+        require_usable(path, create=True)
     except BaseException:
         lock.release()
         raise
-    return Store(str(path), writer, readers, lock)
+    return Store(str(path), sqlite_writer(path), sqlite_readers(path), lock)
 
 
 # --- Writing a plan: a handful of statements, whatever the number of keys ------------------------------------------

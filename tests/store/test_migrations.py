@@ -1,0 +1,185 @@
+"""What the migrations make is what the tables say, on both databases, and it is made whole or not at all."""
+
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy.exc import OperationalError
+
+import reckon.store
+from reckon.errors import StoreError
+from reckon.store import open_store
+from reckon.store.engines import parse
+from reckon.store.schema import REVISIONS
+from reckon.store.tables import METADATA
+
+
+@contextmanager
+def connected(url):
+    engine = create_engine(parse(url), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def migrated(url):
+    open_store(url, writes=True).close()
+
+
+def script_directory():
+    config = Config()
+    config.set_main_option("script_location", str(Path(reckon.store.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config)
+
+
+def test_the_release_knows_exactly_the_revisions_it_ships_oldest_first():
+    shipped = [script.revision for script in script_directory().walk_revisions()]
+
+    assert list(reversed(shipped)) == list(REVISIONS)
+    assert script_directory().get_heads() == [REVISIONS[-1]]
+
+
+def test_alembic_finds_nothing_to_add_to_what_the_migrations_made(database_url):
+    migrated(database_url)
+
+    with connected(database_url) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True, "target_metadata": METADATA}
+        )
+        assert compare_metadata(context, METADATA) == []
+
+
+# What Alembic does not compare: checks, strictness, rowids, the columns of primary keys and their order, identities.
+
+_POSTGRES_COLUMNS = """
+SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+  pg_get_expr(d.adbin, d.adrelid)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND c.relname <> 'alembic_version'
+ORDER BY 1, 2
+"""
+_POSTGRES_CONSTRAINTS = """
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version' ORDER BY 1, 2
+"""
+_POSTGRES_INDEXES = """
+SELECT tablename, indexname, indexdef FROM pg_indexes
+WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1, 2
+"""
+_SQLITE_SCHEMA = """
+SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE tbl_name <> 'alembic_version' ORDER BY 1, 2
+"""
+
+
+def schema_of(url):
+    """Return all that the database itself knows of its tables."""
+    with connected(url) as connection:
+        if connection.dialect.name == "sqlite":
+            rows = connection.exec_driver_sql(_SQLITE_SCHEMA).all()
+            return [(*row[:3], " ".join(row.sql.split()) if row.sql else None) for row in rows]
+        questions = (_POSTGRES_COLUMNS, _POSTGRES_CONSTRAINTS, _POSTGRES_INDEXES)
+        return [tuple(row) for question in questions for row in connection.exec_driver_sql(question)]
+
+
+def test_the_migrations_make_what_the_tables_say_to_the_letter(fresh_database):
+    with fresh_database() as by_migrations, fresh_database() as by_tables:
+        migrated(by_migrations)
+        with connected(by_tables) as connection:
+            METADATA.create_all(connection)
+
+        assert schema_of(by_migrations) == schema_of(by_tables)
+        assert len(schema_of(by_tables)) > 10
+
+
+def test_every_sqlite_table_is_strict_and_has_a_rowid_only_where_it_is_the_key(sqlite_url):
+    migrated(sqlite_url)
+
+    with connected(sqlite_url) as connection:
+        tables = connection.exec_driver_sql("PRAGMA table_list").mappings().all()
+    ours = {table["name"]: (table["strict"], table["wr"]) for table in tables if table["name"] in METADATA.tables}
+    assert ours == {name: (1, 0 if name in {"owner", "key"} else 1) for name in METADATA.tables}
+
+
+# --- Half-way ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def dying_at(number):
+    """Let the statement *number*, counted from 0, fail for good."""
+    reached = count()
+    died = []
+
+    def die(_connection, _cursor, statement, *_):
+        if next(reached) == number:
+            died.append(statement)
+            raise OperationalError(statement, {}, Exception("the process was killed"))
+
+    event.listen(Engine, "before_cursor_execute", die)
+    try:
+        yield died
+    finally:
+        event.remove(Engine, "before_cursor_execute", die)
+
+
+def tables_in(url):
+    with connected(url) as connection:
+        return inspect(connection).get_table_names()
+
+
+def test_a_migration_killed_at_any_statement_leaves_no_half_schema_and_the_next_start_completes(fresh_database):
+    with fresh_database() as whole:
+        migrated(whole)
+        expected = schema_of(whole)
+    deaths = []
+
+    with fresh_database() as url:
+        for number in count():
+            with dying_at(number) as died:
+                try:
+                    migrated(url)
+                except StoreError as refusal:
+                    assert "the process was killed" in str(refusal)
+            if not died:
+                break
+            deaths.append(died[0])
+            assert tables_in(url) == [], f"after {died[0]}"
+
+        assert schema_of(url) == expected
+        assert sum(statement.lstrip().startswith("CREATE TABLE") for statement in deaths) == len(METADATA.tables) + 1
+
+
+def test_a_migration_killed_half_way_is_completed_by_the_next_start(fresh_database):
+    with fresh_database() as url:
+        with dying_at(8), pytest.raises(StoreError):
+            migrated(url)
+        assert tables_in(url) == []
+
+        with open_store(url, writes=True) as store, store.reading() as ledger:
+            assert ledger.every_key() == []
+
+
+def test_starting_again_migrates_nothing(database_url):
+    migrated(database_url)
+    before = schema_of(database_url)
+    changed = []
+
+    def watch(_connection, _cursor, statement, *_):
+        if not statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
+            changed.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", watch)
+    try:
+        migrated(database_url)
+    finally:
+        event.remove(Engine, "before_cursor_execute", watch)
+
+    assert (schema_of(database_url), changed) == (before, [])
