@@ -59,11 +59,9 @@ def pytest_configure(config):
     # How long an example takes is the machine's business, so there is neither a deadline nor a complaint of slowness.
     always = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
     settings.register_profile("short", max_examples=100, **always)
-    settings.register_profile("ci", max_examples=200, **always)
     settings.register_profile("long", max_examples=2_000, **always)
     if not config.getoption("--hypothesis-profile"):
-        in_ci = os.environ.get("CI") == "true"
-        settings.load_profile("long" if config.getoption("--long") else "ci" if in_ci else "short")
+        settings.load_profile("long" if config.getoption("--long") else "short")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -71,6 +69,24 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_sessionfinish(session):
+    """Let a worker of a divided run tell what it ran."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["ran"] = dict(session.config.stash[_RAN])
+        output["postgres"] = session.config.stash.get(_POSTGRES, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Add what one worker of a divided run has told; one that died told nothing, and its test has failed."""
+    del error
+    told = getattr(node, "workeroutput", {})
+    node.config.stash[_RAN].update(told.get("ran", {}))
+    if told.get("postgres"):
+        node.config.stash[_POSTGRES] = told["postgres"]
 
 
 def pytest_terminal_summary(terminalreporter, config):
