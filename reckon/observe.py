@@ -2,15 +2,18 @@
 
 Events are facts in the past tense with fields (`poll.committed polled=20`). Every line, whoever wrote it, is rendered
 first and redacted last, over the finished text: by the values of the secrets that are loaded, and by the shapes that
-OpenRouter's and Slack's have. Tracebacks show no local variables. A line that cannot be rendered or written is counted
-and dropped, for the daemon must outlive its log.
+OpenRouter's and Slack's have. Tracebacks show no local variables. Nothing in a name or a value begins a new line or
+steers a terminal. A value that cannot be shown is named by its type; a line that cannot be rendered or written is
+counted and dropped, for the daemon must outlive its log.
 """
 
+import json
 import logging
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import IO, Any, Final
+from urllib.parse import quote, quote_plus
 
 import structlog
 
@@ -28,7 +31,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # Longest first, so that one which contains another goes whole.
-        known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        known = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def __call__(self, text: str) -> str:
@@ -38,10 +41,23 @@ class Redactor:
         return _SHAPES.sub(_HIDDEN, text)
 
 
+def _forms(secret: str) -> Iterator[str]:
+    """Yield *secret* as it may stand in a rendered line: as it is, in a repr, in a URL, and each of these in JSON."""
+    for form in (secret, repr(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)):
+        yield from (form, json.dumps(form)[1:-1])
+
+
 class LogHandler(logging.StreamHandler[IO[str]]):
     """Writes finished, redacted lines; counts those it had to drop."""
 
     dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line of *record*, or count it."""
+        try:
+            super().emit(record)
+        except RecursionError:  # the one error that the original lets out
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Count the line that *record* would have been."""
@@ -88,11 +104,44 @@ class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
             if as_text
             else structlog.processors.JSONRenderer()
         )
-        processors: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+        processors: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _showable]
         if not as_text:
             processors.append(structlog.processors.format_exc_info)
         super().__init__(processors=[*processors, renderer], foreign_pre_chain=foreign)
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
+        return self._redact(_STEERING.sub(_escaped, super().format(record)))
+
+
+# What moves a cursor, turns text around or is no letter at all. New lines and tabs stay: tracebacks are made of them.
+_STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _showable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Make every value of *event* one that both renderers can show, on one line."""
+    for name, value in event.items():
+        if name == "event":
+            event[name] = re.sub(r"[\n\t]", _escaped, str(value))
+        elif name not in {"exc_info", "exception", "stack"} and not _is_json(value):
+            event[name] = _repr(value)
+    return event
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - whatever a stranger's repr raises, the event is worth its line
+        return f"<{type(value).__name__} that cannot be shown>"

@@ -5,10 +5,13 @@ no, 64 usage, 69 unavailable, 78 bad configuration. Nothing heavy is imported be
 answers at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TextIO
 
 import typer
 from typer import _click
@@ -20,6 +23,9 @@ from reckon.errors import ConfigError, ReckonError
 EXIT_USAGE: Final = 64
 EXIT_UNAVAILABLE: Final = 69
 EXIT_CONFIG: Final = 78
+# As the shell says of a program that a signal ended.
+_EXIT_INTERRUPTED: Final = 130
+_EXIT_BROKEN_PIPE: Final = 141
 
 app = typer.Typer(
     help="What a team's OpenRouter money buys, the same day.",
@@ -27,6 +33,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for family in (poll, spend, ledger, configuration, demo):
     family.add_to(app)
@@ -47,42 +54,62 @@ def reckon(
 
 def main() -> None:
     """Run the command line and exit with what it answers."""
-    sys.exit(run(sys.argv[1:]))
+    sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or EXIT_UNAVAILABLE
+        # What is left goes nowhere, or Python would try once more at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; what went wrong is said on standard error, in one line each."""
+    command = typer.main.get_command(app)
     try:
-        code = app(_config_first(arguments), prog_name="reckon", standalone_mode=False)
+        # Not by calling `app`, which answers a pipe that nobody reads any more by itself.
+        with command.make_context("reckon", _config_first(arguments)) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as answer:
+        return answer.exit_code
     except _click.ClickException as error:
         error.show()
         return EXIT_USAGE
-    except ConfigError as error:
-        _say(error)
-        return EXIT_CONFIG
-    except ReckonError as error:
-        _say(error)
-        return EXIT_UNAVAILABLE
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
     except BrokenPipeError:
-        return 0
-    return code if isinstance(code, int) else 0
+        return _EXIT_BROKEN_PIPE
+    except (ReckonError, OSError) as error:  # of the system's own: a full disk under the answer, or under the demo
+        for line in str(error).splitlines():
+            print(f"reckon: {line}", file=sys.stderr)
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_UNAVAILABLE
+    return 0
 
 
 def _config_first(arguments: Sequence[str]) -> list[str]:
     """Let `--config FILE` stand anywhere: it belongs to no command, and people write it last."""
     first: list[str] = []
-    rest = list(arguments)
-    for place, word in enumerate(arguments):
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
         if word == "--":
-            break
-        if word == "--config" and place + 1 < len(arguments):
-            first, rest = [word, arguments[place + 1]], [*arguments[:place], *arguments[place + 2 :]]
+            rest += [word, *words]
+        elif word == "--config":
+            first = [word, *islice(words, 1)]
         elif word.startswith("--config="):
-            first, rest = [word], [*arguments[:place], *arguments[place + 1 :]]
-    return [*first, *rest]
+            first = [word]
+        else:
+            rest.append(word)
+    return first if first == ["--config"] else first + rest  # without a file, it must not take a command for one
 
 
-def _say(error: ReckonError) -> None:
-    print(f"reckon: {error}", file=sys.stderr)
+def _stream(stream: TextIO | None) -> TextIO:
+    """Return *stream* as one that can print every letter; one that leads nowhere if we were started without."""
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream

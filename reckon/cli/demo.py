@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reckon.app import App, Poller
+    from reckon.core.reports import SpendReport
     from reckon.fakes.month import Month
 
 _QUIET: Final = timedelta(hours=1)
@@ -25,7 +26,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo() -> None:
-    """A month of an invented team, from an embedded fake account: no key needed, nothing left behind."""
+    """A month of an invented team: no key needed.
+
+    The account is a fake inside this process, and nothing is left behind.
+    """
     import asyncio
     import tempfile
     from pathlib import Path
@@ -66,10 +70,7 @@ def _configuration(directory: "Path", invented: "Month") -> "Path":
 
 async def _poll_the_month(poller: "Poller", invented: "Month") -> int:
     """Poll every hour, and on the last day every five minutes; return how many polls that were."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import Progress
+    from reckon.cli.printing import progress_bar
 
     world = invented.world
     instants = []
@@ -77,7 +78,7 @@ async def _poll_the_month(poller: "Poller", invented: "Month") -> int:
     while at <= invented.ends_at:
         instants.append(at)
         at += _QUIET if at < invented.last_day_starts_at else _WATCHFUL
-    with Progress(console=Console(file=sys.stderr), transient=True) as progress:
+    with progress_bar() as progress:
         for at in progress.track(instants, description="Living a month"):
             world.move_to(at)
             await poller.poll(world.now)
@@ -85,16 +86,51 @@ async def _poll_the_month(poller: "Poller", invented: "Month") -> int:
 
 
 def _tell(app: "App", invented: "Month", polls: int) -> None:
+    """Print the month as the commands would, and then what happened on its last day."""
     from reckon.cli.ledger import verified
-    from reckon.cli.spend import show
+    from reckon.cli.printing import counted
+    from reckon.cli.spend_table import show
     from reckon.core.reports import Dimension
     from reckon.core.windows import Window
+    from reckon.fakes.month import RUNAWAY_OWNER
 
-    print(f"An invented team of {len(invented.owners)}, polled {polls:,} times over a month.\n")
-    show(app, app.spend([Dimension.OWNER]))
+    keys = sum(len(owner.keys) for owner in invented.owners.values())
+    print(f"An invented team: {len(invented.owners)} owners with {keys} keys, polled {polls:,} times over a month.\n")
+    show(app.spend([Dimension.OWNER]))
     print()
-    show(app, app.spend([Dimension.DAY]))
-    print("\nThe last day, on which an agent ran away at 02:00:")
-    show(app, app.spend([Dimension.OWNER], Window(invented.last_day_starts_at, invented.ends_at)))
+    show(app.spend([Dimension.DAY]))
+
+    last_day = app.spend([Dimension.OWNER, Dimension.HOUR], Window(invented.last_day_starts_at, invented.ends_at))
+    quiet_days = app.spend([Dimension.OWNER, Dimension.DAY], Window(invented.starts_at, invented.last_day_starts_at))
+    print("\n" + _what_happened(invented, last_day, quiet_days) + "\n")
+    show(_of_the_runaway(last_day), subject=f"Spend of {RUNAWAY_OWNER}")
+
     verdict = verified(app)
-    print(f"\nverify: {verdict.checked:,} snapshots read again, {len(verdict.differences)} differences")
+    found = counted(len(verdict.differences), "difference")
+    print(f"\nverify: {counted(verdict.checked, 'snapshot')} read again, {found}.")
+    print("\nThis ledger is gone again. For your own keys, start from config.example.toml.")
+
+
+def _what_happened(invented: "Month", last_day: "SpendReport", quiet_days: "SpendReport") -> str:
+    from reckon.core.money import dollars
+    from reckon.fakes.month import RUNAWAY_OWNER
+
+    before = _of_the_runaway(quiet_days)
+    return (
+        f"What made the last day so dear: {RUNAWAY_OWNER} ran away at {invented.runaway_starts_at:%H:%M}.\n"
+        f"It spent {dollars(_of_the_runaway(last_day).total.spend_nanos)} that day, and at most "
+        f"{dollars(max(row.amounts.spend_nanos for row in before.rows))} on any day before."
+    )
+
+
+def _of_the_runaway(report: "SpendReport") -> "SpendReport":
+    """Return the rows of *report* that are about the agent, cut by time alone."""
+    from dataclasses import replace
+
+    from reckon.core.records import Amounts
+    from reckon.core.reports import Dimension
+    from reckon.fakes.month import RUNAWAY_OWNER
+
+    rows = [row for row in report.rows if row.place[Dimension.OWNER] == RUNAWAY_OWNER]
+    by = [dimension for dimension in report.by if dimension is not Dimension.OWNER]
+    return replace(report, by=by, rows=rows, total=sum((row.amounts for row in rows), Amounts()))

@@ -1,8 +1,8 @@
 """`reckon keys`, `owners`, `verify`: what is watched, how fresh it is, and whether the books are right."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,13 +22,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def keys(context: typer.Context, as_json: AsJson = False) -> None:
-    """Every key that is or was watched, and when it last answered."""
-    from reckon.cli.printing import instant, print_json, table, when
+    """Every key, and when it last answered."""
+    from reckon.cli.printing import Column, instant, print_json, table, when
     from reckon.core.money import usd_text
 
     with _opened(context) as app:
         found = app.keys()
-        zone = app.settings.timezone
+        zone, now = app.settings.timezone, app.clock()
     if as_json:
         rows = [
             {
@@ -47,27 +47,29 @@ def keys(context: typer.Context, as_json: AsJson = False) -> None:
         ]
         print_json({"rows": rows})
         return
+
+    def shown(at: datetime | None) -> str:
+        return when(at, zone, now=now) if at else "never"
+
+    found.sort(key=lambda key: (key.owner, key.name))
     table(
-        ["Owner", "Key", "Label", "Last seen", "State"],
         [
-            [
-                key.owner,
-                key.name,
-                key.label or "",
-                when(key.counters.last_seen_at if key.counters else None, zone),
-                _condition(key, lambda at: when(at, zone)),
-            ]
-            for key in found
+            Column("Owner", [key.owner for key in found]),
+            Column("Key", [key.name for key in found]),
+            Column("Label", [key.label or "" for key in found]),
+            Column("Last seen", [shown(key.counters.last_seen_at if key.counters else None) for key in found], "fixed"),
+            Column("State", [_condition(key, shown) for key in found], "prose"),
         ],
         title=f"Keys ({zone.key})",
+        notes=[] if found else ["The owner map holds no key yet."],
     )
 
 
-def _condition(key: "KeyState", shown: Callable[..., str]) -> str:
+def _condition(key: "KeyState", shown: Callable[[datetime | None], str]) -> str:
     if not key.watched:
         return "former"
     if key.failure:
-        return f"{key.failure.value} since {shown(key.failing_since)}"
+        return f"{key.failure.value.replace('_', ' ')} since {shown(key.failing_since)}"
     if key.counters is None:
         return "not asked yet"
     dips = [counter.dip for counter in (key.counters.credits, key.counters.byok) if counter.dip]
@@ -75,8 +77,9 @@ def _condition(key: "KeyState", shown: Callable[..., str]) -> str:
 
 
 def owners(context: typer.Context, as_json: AsJson = False) -> None:
-    """Every owner, with their team, their keys and since when they are watched."""
-    from reckon.cli.printing import instant, print_json, table, when
+    """Every owner, with team, keys and since when."""
+    from reckon.cli.printing import Column, instant, print_json, table, when
+    from reckon.core.records import UNOWNED
 
     with _opened(context) as app:
         found, known = app.owners(), app.keys()
@@ -98,26 +101,30 @@ def owners(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"rows": rows})
         return
+    former = {row["owner"] for row in rows if not row["watched"]} - {UNOWNED}
     table(
-        ["Owner", "Name", "Team", "Keys", "Watched since"],
         [
-            [
-                owner.name if row["watched"] else f"{owner.name} (former)",
-                row["name"] or "",
-                row["team"] or "",
-                str(row["keys"]),
-                when(owner.began_at, settings.timezone),
-            ]
-            for owner, row in zip(found, rows, strict=True)
+            Column("Owner", [f"{owner.name} (former)" if owner.name in former else owner.name for owner in found]),
+            Column("Name", [row["name"] or "" for row in rows]),
+            Column("Team", [row["team"] or "" for row in rows]),
+            Column("Keys", [str(row["keys"]) for row in rows], "figure"),
+            Column(
+                "Watched since",
+                [when(owner.began_at, settings.timezone) if owner.began_at else "not yet" for owner in found],
+                "fixed",
+            ),
         ],
         title=f"Owners ({settings.timezone.key})",
-        right=["Keys"],
+        notes=[] if found else ["The owner map names nobody yet."],
     )
 
 
 def verify(context: typer.Context, as_json: AsJson = False) -> None:
-    """Recompute the ledger from its raw rows; exits with 1 and names each difference if there is one."""
-    from reckon.cli.printing import clean, print_json
+    """Recompute the ledger from its raw rows.
+
+    Exits with 1 and names each difference if there is one.
+    """
+    from reckon.cli.printing import clean, counted, print_json
 
     with _opened(context) as app:
         verdict = verified(app)
@@ -132,7 +139,7 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
             }
         )
     else:
-        print(f"{verdict.checked:,} snapshots read again, {_count(len(verdict.differences), 'difference')}")
+        print(f"{counted(verdict.checked, 'snapshot')} read again, {counted(len(verdict.differences), 'difference')}")
         for found in verdict.differences:
             print(clean(f"{found.subject}: {found.what}: expected {found.expected}, found {found.found}", 2000))
     if verdict.differences:
@@ -141,16 +148,11 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
 
 def verified(app: "App") -> Any:
     """Return the verdict on *app*'s ledger, with a progress bar for whoever waits at a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
+    from reckon.cli.printing import progress_bar
 
-    with Progress(console=Console(file=sys.stderr), transient=True) as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("Verifying", total=None)
         return app.verify(lambda done, in_all: progress.update(bar, completed=done, total=in_all))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"no {noun}" if number == 0 else f"{number:,} {noun}{'s' if number > 1 else ''}"
 
 
 def _opened(context: typer.Context) -> "App":

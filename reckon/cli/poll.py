@@ -15,7 +15,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def poll(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Ask every key for its counters once, now, and count what they show.
+    """Ask every key for its counters once, now, and count.
 
     Exits with 0 when at least one key answered, and with 69 when none did or while a daemon holds the SQLite file.
     """
@@ -29,6 +29,9 @@ def poll(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
     from reckon.errors import SourceUnavailable
 
     settings = load(context.obj, os.environ)
+    if sys.stderr.isatty() and ("log", "level") not in settings.given:
+        # A person reads the answer; the log would tell them the same a second time.
+        settings = settings.model_copy(update={"log": settings.log.model_copy(update={"level": "error"})})
     if later := unbuilt(settings):
         print(f"reckon: not built yet, so without effect: {', '.join(later)}", file=sys.stderr)
 
@@ -68,21 +71,27 @@ def document(poller: "Poller", plan: "Plan") -> dict[str, Any]:
 
 
 def _show(poller: "Poller", plan: "Plan") -> None:
-    from reckon.cli.printing import table
+    from reckon.cli.printing import Column, clean, counted, table
     from reckon.core.money import dollars
 
     entries = {entry.hash: entry for entry in poller.watched}
     asked = plan.polled + len(plan.failures)
-    print(f"{plan.polled} of {asked} keys answered; {dollars(plan.spend_nanos)} counted by this poll")
+    print(f"{plan.polled:,} of {counted(asked, 'key')} answered; {dollars(plan.spend_nanos)} counted by this poll.")
+    if opened := sum(row.n == 1 for _, row in plan.snapshots):
+        print(f"{counted(opened, 'key')} seen for the first time: what they spend counts from now on.")
     for balance in plan.balances:
         entry = entries.get(balance.seen_by)
-        by = f"key {entry.name} of {entry.owner}" if entry else "the management key"
-        print(f"Account balance {dollars(balance.left_nanos)}, as seen by {by}")
+        by = clean(f"key {entry.name} of {entry.owner}", 200) if entry else "the management key"
+        print(f"Account balance {dollars(balance.left_nanos)}, as seen by {by}.")
     if plan.failures:
-        print()
         lines = [(entries[failure.key_hash], failure) for failure in plan.failures]
+        print()
         table(
-            ["Owner", "Key", "Reason", "Detail"],
-            [[entry.owner, entry.name, failure.reason.value, failure.detail] for entry, failure in lines],
-            title="Keys that yielded nothing",
+            [
+                Column("Owner", [entry.owner for entry, _ in lines]),
+                Column("Key", [entry.name for entry, _ in lines]),
+                Column("Reason", [failure.reason.value.replace("_", " ") for _, failure in lines], "fixed"),
+                Column("Detail", [failure.detail for _, failure in lines], "prose"),
+            ],
+            title="Keys that did not answer",
         )

@@ -16,21 +16,27 @@ def span_of(
 ) -> Window:
     """Return the half-open span that the options name.
 
-    `--last 2d` is today and yesterday in *zone*; a date is its first instant there. What is left out is the first
-    *opening*, and *now*.
+    `--last 2d` is today and yesterday in *zone*; a date is its first instant there. An edge that is left out is the
+    first *opening*, or *now*.
 
     Raises:
         typer.BadParameter: an option is malformed, is not on a quarter of an hour, or the span is empty.
     """
     if last is not None:
-        if since or until:
+        if since is not None or until is not None:
             raise typer.BadParameter("stands alone, without --since and --until", param_hint="--last")
         return Window(_last(last, zone, now), now)
-    start = _edge(since, "--since", zone) if since else opening
-    end = _edge(until, "--until", zone) if until else now
-    if start > end or (start == end and (since or until)):
-        raise typer.BadParameter("the span ends before it begins", param_hint="--since/--until")
+    start = _edge(since, "--since", zone) if since is not None else opening
+    end = _edge(until, "--until", zone) if until is not None else now
+    if start >= end:
+        raise typer.BadParameter(_why_empty(since, until), param_hint="--since/--until")
     return Window(start, end)
+
+
+def _why_empty(since: str | None, until: str | None) -> str:
+    if since is None:
+        return "the span ends before Reckon began to watch; with --since as well it may lie anywhere"
+    return "the span begins after now" if until is None else "the span ends before it begins"
 
 
 def _last(text: str, zone: ZoneInfo, now: datetime) -> datetime:

@@ -91,8 +91,14 @@ class Ledger:
 
 
 def whole_span(keys: Sequence[KeyState], now: datetime) -> Window:
-    """Return the span of everything counted: from the first opening until now."""
-    return Window(min((key.counters.opened_at for key in keys if key.counters), default=now), now)
+    """Return the span of everything counted: from the first opening until now.
+
+    Empty only where there is none. An answer's instant is rounded up, so it may lie a moment ahead of *now*.
+    """
+    openings = [key.counters.opened_at for key in keys if key.counters]
+    if not openings:
+        return Window(now, now)
+    return Window(min(openings), max(now, min(openings) + timedelta(seconds=1)))
 
 
 def cut(span: Window, by: Sequence[Dimension], zone: ZoneInfo) -> list[tuple[str | None, Window]]:

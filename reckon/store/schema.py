@@ -46,10 +46,10 @@ def require_current(engine: Engine, name: str) -> None:
     with engine.connect() as connection:
         revision = _revision(connection)
     if revision is None:
-        raise StoreMissing(f"{name} holds no ledger yet. `reckon poll` or `reckon run` creates it.")
+        raise StoreMissing(f"{name} holds no ledger yet. `reckon poll` creates it.")
     _refuse_newer(revision, name)
     if revision != REVISIONS[-1]:
-        raise StoreError(f"{name} was made by an older Reckon (schema {revision}). `reckon poll` or `run` updates it.")
+        raise StoreError(f"{name} was made by an older Reckon (schema {revision}). `reckon poll` updates it.")
 
 
 def _revision(connection: Connection) -> str | None:
