@@ -62,7 +62,7 @@ class App:
         with self.store.reading() as ledger:
             keys = ledger.every_key()
             window = span or reports.whole_span(keys, now)
-            pieces = reports.cut(window, by, self.settings.timezone)
+            pieces = reports.cut(window, by, self.settings.timezone, first_money_at=ledger.first_money_at() or now)
             held = ledger.totals(reports.asked_windows(pieces, everything=span is None))
             gaps = ledger.gaps(window)
         found = Ledger(keys, pieces, held, gaps)

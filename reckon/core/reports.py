@@ -32,6 +32,7 @@ class Dimension(StrEnum):
 
 
 _UNITS: Final = {Dimension(unit): unit for unit in CalendarUnit}
+_LONGEST_UNIT: Final = timedelta(days=31)
 _ALWAYS: Final = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
@@ -101,10 +102,18 @@ def whole_span(keys: Sequence[KeyState], now: datetime) -> Window:
     return Window(min(openings), max(now, min(openings) + timedelta(seconds=1)))
 
 
-def cut(span: Window, by: Sequence[Dimension], zone: ZoneInfo) -> list[tuple[str | None, Window]]:
-    """Cut *span* by the calendar dimension among *by*, if there is one."""
+def cut(
+    span: Window, by: Sequence[Dimension], zone: ZoneInfo, *, first_money_at: datetime = _ALWAYS.start
+) -> list[tuple[str | None, Window]]:
+    """Cut *span* by the calendar dimension among *by*, if there is one.
+
+    Idle spans have no row, so nothing is cut that ended before the first money went: somebody may ask for a century.
+    """
     units = [_UNITS[dimension] for dimension in by if dimension in _UNITS]
-    return [*calendar(span, units[0], zone)] if units else [(None, span)]
+    if not units:
+        return [(None, span)]
+    start = max(span.start, grain_start(first_money_at) - _LONGEST_UNIT)
+    return [*calendar(Window(start, span.end), units[0], zone)]
 
 
 def asked_windows(pieces: Sequence[tuple[str | None, Window]], *, everything: bool) -> list[Window]:

@@ -51,7 +51,7 @@ class Reading:
         meta = self.meta()
         zone_key = meta.get(ZONE)
         owners = {owner.name: owner for owner in self.every_owner()}
-        calendar = OpenDays(owners, first_money_at=self._first_money_at(), zone_key=zone_key)
+        calendar = OpenDays(owners, first_money_at=self.first_money_at(), zone_key=zone_key)
         days = calendar
         if to_close := days_to_close(calendar, policy.zone, now):
             unsettled = self._unsettled()
@@ -93,6 +93,11 @@ class Reading:
         if span:
             statement = statement.where(GAP.c.at > rows.seconds(span.start), GAP.c.since < rows.seconds(span.end))
         return [rows.gap(row) for row in self.connection.execute(statement)]
+
+    def first_money_at(self) -> datetime | None:
+        """Return the start of the first window with money in it."""
+        start = self.connection.scalar(select(func.min(WINDOW_TOTAL.c.start)))
+        return None if start is None else rows.instant(start)
 
     def balances(self) -> list[Balance]:
         """Return the account's balance as each key that may see it last saw it, newest first."""
@@ -159,10 +164,6 @@ class Reading:
         for row in self.connection.execute(statement):
             found.setdefault(row.hash, []).append(row)
         return found
-
-    def _first_money_at(self) -> datetime | None:
-        start = self.connection.scalar(select(func.min(WINDOW_TOTAL.c.start)))
-        return None if start is None else rows.instant(start)
 
     def _unsettled(self) -> list[tuple[str, date]]:
         statement = (

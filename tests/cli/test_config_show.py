@@ -34,7 +34,8 @@ def test_origin_leaves_the_defaults_out(town):
     assert "default" not in {row["origin"] for row in rows}
 
 
-def test_the_table_names_the_file_once(town):
+def test_the_table_names_the_file_once(town, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")  # wide enough for wherever the file may lie
     town.settle({"ravi": ["laptop"]})
     shown = town.reckon("config", "show")
     assert shown.out.count(str(town.config)) == 1

@@ -184,3 +184,9 @@ def test_an_interrupted_command_ends_quietly_with_the_code_of_an_interruption(to
     monkeypatch.setattr(os, "environ", Environment(os.environ))
     answer = town.reckon("spend")
     assert (answer.code, answer.out, answer.err) == (130, "", "")
+
+
+def test_a_span_of_centuries_costs_no_more_than_what_was_counted_in_it(team):
+    rows = team.rows("spend", "--by", "hour", "--since", "0001-02-01")
+
+    assert [row["hour"] for row in rows] == ["2025-11-18T12:00:00+00:00"]

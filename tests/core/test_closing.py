@@ -351,6 +351,18 @@ def test_a_change_of_zone_forgets_nothing_that_a_clock_stepping_back_put_before_
     assert book.day("2026-11-18").amounts.spend_nanos == usd("2")
 
 
+def test_a_change_of_zone_while_the_clock_is_behind_forgets_nothing_of_the_days_after_it():
+    book = Book()
+    book.poll(snapshot("2026-11-20 12:00", "10"))
+    book.poll(snapshot("2026-11-18 12:00", "12"))
+
+    book.zone = "Etc/GMT"
+    book.poll(snapshot("2026-11-17 12:00", "12"))
+
+    assert_every_closed_day_is_the_sum_of_its_windows(book)
+    assert book.day("2026-11-18").amounts.spend_nanos == usd("2")
+
+
 def test_the_same_zone_is_no_change():
     book = Book()
     book.poll(snapshot("2026-11-20 12:00", "10"))

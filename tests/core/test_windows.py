@@ -276,6 +276,19 @@ def test_a_span_is_cut_into_hours_days_weeks_and_months_that_partition_it(zone, 
     assert all(window.start < window.end and on_grain(window.start) for window in windows)
 
 
+@pytest.mark.parametrize("name", SOME_ZONES)
+def test_hours_follow_one_another_without_hole_or_overlap_when_clocks_change(name):
+    # Chatham goes back from 03:45 to 02:45, in the middle of an hour by its own clock.
+    zone = ZoneInfo(name)
+    for noon in days_of_change(zone):
+        pieces = calendar(Window(noon, noon + DAY), CalendarUnit.HOUR, zone)
+
+        assert (pieces[0][1].start, pieces[-1][1].end) == (noon, noon + DAY)
+        assert all(before.end == after.start for (_, before), (_, after) in pairwise(pieces)), noon
+        for hour, window in pieces:
+            assert datetime.fromisoformat(hour) <= window.start < datetime.fromisoformat(hour) + HOUR
+
+
 NAMES_OF_A_DAY = {CalendarUnit.DAY: "%Y-%m-%d", CalendarUnit.WEEK: "%G-W%V", CalendarUnit.MONTH: "%Y-%m"}
 
 
