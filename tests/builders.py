@@ -72,7 +72,7 @@ def reading(total: str, daily: str = "0") -> Reading:
     return Reading(usd(total), usd(daily), 2 * usd(daily), 3 * usd(daily))
 
 
-def snapshot(  # noqa: PLR0913 - one argument for each thing a test may be about
+def snapshot(
     when: str | datetime,
     credits_usd: str = "0",
     daily: str = "0",
@@ -133,7 +133,9 @@ class Book:
     swept: dict[str, datetime] = field(default_factory=dict)
     zone_key: str | None = None
 
-    def poll(self, *answers: Snapshot | Failure, now: str | datetime | None = None, swept: Mapping[str, str] = {}) -> Plan:
+    def poll(
+        self, *answers: Snapshot | Failure, now: str | datetime | None = None, swept: Mapping[str, str] = {}
+    ) -> Plan:
         """Let one poll's answers be decided on, and write the plan. The poll began when its first answer came."""
         snapshots = tuple(answer for answer in answers if isinstance(answer, Snapshot))
         failures = tuple(answer for answer in answers if isinstance(answer, Failure))
@@ -172,6 +174,7 @@ class Book:
             self.snapshots[name].append(row)
         for name, correction in plan.corrections:
             self.corrections[name].append(correction)
+            self.corrections[name].sort(key=lambda known: (known.last_n, known.meter))
         for gap in plan.gaps:
             before = self.gaps.get((gap.key_hash, gap.n))
             self.gaps[gap.key_hash, gap.n] = replace(gap, nanos=gap.nanos + (before.nanos if before else 0))
@@ -243,7 +246,7 @@ def book_of(store: Store) -> Book:
             if history.snapshots:
                 held.snapshots[history.key.hash] = list(history.snapshots)
             if history.corrections:
-                held.corrections[history.key.hash] = list(history.corrections)
+                held.corrections[history.key.hash] = sorted(history.corrections, key=lambda it: (it.last_n, it.meter))
         for row in ledger.connection.execute(_WINDOWS):
             place = (instant(row.start), row.owner, row.hash, METERS[row.meter])
             held.windows[place] = [row.spend_nanos, row.correction_nanos]

@@ -140,8 +140,8 @@ def _embedded_server() -> Iterator[str]:
     # As root the package gives the data to a user of its own making and opens the directories above it to everyone,
     # so they are a fresh place of their own below the system's temporary directory.
     home = Path(tempfile.mkdtemp(prefix="reckon-postgres-"))
-    janitor = subprocess.Popen(  # noqa: S603 - our own script, our own directory
-        ["sh", "-c", _UNTIL_THE_PIPE_CLOSES, "sh", str(home)],  # noqa: S607 - every system's shell is its own
+    janitor = subprocess.Popen(
+        ["sh", "-c", _UNTIL_THE_PIPE_CLOSES, "sh", str(home)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -352,7 +352,7 @@ def outcomes(tmp_path_factory, postgres):
     }
     with (place / "output").open("wb") as output:
         options = ["-c", "pyproject.toml", f"--rootdir={place}", "-p", "tests.conftest", "-p", "no:cacheprovider"]
-        ran = subprocess.run(  # noqa: S603 - our own tests
+        ran = subprocess.run(
             [sys.executable, "-m", "pytest", *options, f"--basetemp={place / 'tmp'}", f"--junit-xml={report}", place],
             cwd=PROJECT,
             env=environment,

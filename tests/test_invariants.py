@@ -97,7 +97,7 @@ def test_a_library_is_known_where_it_belongs_and_nowhere_else(library):
 
 
 def test_help_is_answered_without_importing_what_is_slow():
-    answer = subprocess.run(  # noqa: S603 - our own command
+    answer = subprocess.run(
         [sys.executable, "-c", ASK_FOR_HELP], capture_output=True, text=True, check=False, timeout=60
     )
 
@@ -117,7 +117,7 @@ def test_every_name_says_what_it_holds():
 
 def files_of_the_project():
     listed = subprocess.run(
-        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - whichever git made the checkout
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -81,7 +81,9 @@ def test_a_sight_that_changes_nothing_leaves_no_row_and_advances_the_last_sight(
 
 
 @pytest.mark.parametrize(
-    "changed", [{"credits_usd": "11"}, {"daily": "0"}, {"byok": "6"}, {"byok_daily": "0"}], ids=lambda changed: next(iter(changed))
+    "changed",
+    [{"credits_usd": "11"}, {"daily": "0"}, {"byok": "6"}, {"byok_daily": "0"}],
+    ids=lambda changed: next(iter(changed)),
 )
 def test_a_sight_that_changes_any_one_counter_leaves_a_row(changed):
     values = {"credits_usd": "10", "daily": "1", "byok": "5", "byok_daily": "2"}

@@ -32,10 +32,16 @@ def test_a_poll_tells_how_many_keys_answered_and_what_was_spent_in_credits():
     book.poll(snapshot("2026-11-20 12:00", "10", key="a"), snapshot("2026-11-20 12:00", "5", byok="1", key="b"))
 
     plan = book.poll(
-        snapshot("2026-11-20 12:01", "11", key="a"), snapshot("2026-11-20 12:01", "5.5", byok="3", key="b"), failure("c")
+        snapshot("2026-11-20 12:01", "11", key="a"),
+        snapshot("2026-11-20 12:01", "5.5", byok="3", key="b"),
+        failure("c"),
     )
 
-    assert (plan.polled, plan.spend_nanos, [failed.key_hash for failed in plan.failures]) == (2, usd("1.5"), [key_hash("c")])
+    assert (plan.polled, plan.spend_nanos, [failed.key_hash for failed in plan.failures]) == (
+        2,
+        usd("1.5"),
+        [key_hash("c")],
+    )
     assert book.amounts() == Amounts(usd("1.5"), 0, usd("2"), 0)
 
 
@@ -140,7 +146,9 @@ def test_growth_of_more_than_a_million_dollars_is_refused_and_loses_nothing_afte
 
     plan = book.poll(snapshot("2026-11-20 12:01", "1000010.01"))
 
-    assert [(failed.key_hash, failed.reason) for failed in plan.failures] == [(key_hash("key"), FailureReason.IMPLAUSIBLE)]
+    assert [(failed.key_hash, failed.reason) for failed in plan.failures] == [
+        (key_hash("key"), FailureReason.IMPLAUSIBLE)
+    ]
     assert (plan.polled, plan.spend_nanos, plan.snapshots, plan.windows) == (0, 0, (), ())
     assert (book.key().counters, book.key().failure) == (before, FailureReason.IMPLAUSIBLE)
 

@@ -108,7 +108,9 @@ def fair_shares(nanos, start, end):
     if start == end:
         return {grain_start(end): nanos}
     cuts = [start, *(edge for edge in quarter_hours(start, end) if start < edge < end), end]
-    exact = [(grain_start(a), Fraction(nanos) * ((b - a) // SECOND) / ((end - start) // SECOND)) for a, b in pairwise(cuts)]
+    exact = [
+        (grain_start(a), Fraction(nanos) * ((b - a) // SECOND) / ((end - start) // SECOND)) for a, b in pairwise(cuts)
+    ]
     shares = {window: int(share) for window, share in exact}
     left_over = nanos - sum(shares.values())
     for window, _ in sorted(exact, key=lambda pair: (-(pair[1] % 1), pair[0]))[:left_over]:
@@ -334,7 +336,9 @@ def test_a_piece_is_named_as_the_reports_name_it(unit, zone, start, end, names):
 
 
 def test_an_hour_of_a_zone_with_an_odd_offset_begins_when_its_own_clock_says_so():
-    pieces = calendar(Window(at("2026-11-20 00:00"), at("2026-11-20 02:00")), CalendarUnit.HOUR, ZoneInfo("Asia/Kathmandu"))
+    pieces = calendar(
+        Window(at("2026-11-20 00:00"), at("2026-11-20 02:00")), CalendarUnit.HOUR, ZoneInfo("Asia/Kathmandu")
+    )
 
     assert [window.start for _, window in pieces] == [
         at("2026-11-20 00:00"),

@@ -63,7 +63,8 @@ def test_alembic_finds_nothing_to_add_to_what_the_migrations_made(database_url):
 _POSTGRES_COLUMNS = """
 SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
   pg_get_expr(d.adbin, d.adrelid)
-FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+  LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND c.relname <> 'alembic_version'
 ORDER BY 1, 2
 """
@@ -147,7 +148,7 @@ def test_a_migration_killed_at_any_statement_leaves_no_half_schema_and_the_next_
                 try:
                     migrated(url)
                 except StoreError as refusal:
-                    assert "the process was killed" in str(refusal)
+                    assert "the process was killed" in str(refusal)  # noqa: PT017 - it may also succeed
             if not died:
                 break
             deaths.append(died[0])

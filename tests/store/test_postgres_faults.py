@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import psycopg
 import pytest
@@ -135,10 +135,8 @@ def test_a_first_poll_of_two_replicas_at_once_opens_every_key_once(store, postgr
 
     def decide(poll):
         def wait_and_decide(state):
-            try:
+            with suppress(threading.BrokenBarrierError):  # the other one is kept waiting, which is as good
                 both.wait(1)
-            except threading.BrokenBarrierError:
-                pass  # the other one is kept waiting, which is as good
             return deciding(poll, owner_map)(state)
 
         return wait_and_decide

@@ -1,4 +1,4 @@
-"""The SQLite file: whose it is, who may write to it, and what is left of it when the disk or somebody else interferes."""
+"""The SQLite file: whose it is, who may write to it, and what is left when the disk or somebody interferes."""
 
 import os
 import resource
@@ -78,7 +78,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(file):
     before = file.read_bytes()
 
     for writes in (True, False):
-        with pytest.raises(StoreError, match="cannot be read as a SQLite database.*backup"):
+        with pytest.raises(StoreError, match=r"cannot be read as a SQLite database.*backup"):
             open_store(url_of(file), writes=writes)
 
     assert file.read_bytes() == before
@@ -156,7 +156,9 @@ def test_a_network_file_system_is_refused_before_anything_is_written(tmp_path, f
     mounts.write_text(f"1 0 0:1 / / rw - ext4 disk rw\n2 1 0:2 / {tmp_path} rw shared:7 - {kind} server:/home rw\n")
     script = NETWORK.format(mounts=mounts, python=sys.executable, file=file)
 
-    answer = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    answer = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
 
     assert ("network file system" in answer.stdout) is refused
     assert (kind in answer.stdout) is refused
@@ -284,7 +286,7 @@ def test_nothing_but_an_integer_stands_where_money_does(file, wrong):
                 statement = f"INSERT INTO balance VALUES ('a', 1, 1, {wrong})"  # noqa: S608 - our own words
             else:
                 statement = f"UPDATE {table} SET {column} = {wrong}"  # noqa: S608 - our own words
-            with pytest.raises(sqlite3.IntegrityError, match="cannot store|NOT NULL"):
+            with pytest.raises(sqlite3.IntegrityError, match=r"cannot store|NOT NULL"):
                 outside.execute(statement)
 
     with opened(file) as store:

@@ -5,7 +5,9 @@ driver is called, one statement after another, until a unit has run through with
 """
 
 import threading
+from collections import Counter
 from contextlib import contextmanager
+from copy import deepcopy
 from itertools import count
 
 import pytest
@@ -110,7 +112,12 @@ def polls(draw):
                         for name in answering
                     ),
                     tuple(
-                        Failure(key_hash(name), draw(st.sampled_from(FailureReason)), "said no", draw(st.none() | st.just(30)))
+                        Failure(
+                            key_hash(name),
+                            draw(st.sampled_from(FailureReason)),
+                            "said no",
+                            draw(st.none() | st.just(30)),
+                        )
                         for name in keys
                         if name not in answering
                     ),
@@ -121,7 +128,10 @@ def polls(draw):
                     balances_asked=draw(st.booleans()),
                     swept=draw(st.dictionaries(st.sampled_from(["team", "other"]), st.just(now))),
                 ),
-                tuple(watched(name, draw(st.sampled_from(owners))) for name in draw(st.lists(st.sampled_from(keys), unique=True))),
+                tuple(
+                    watched(name, draw(st.sampled_from(owners)))
+                    for name in draw(st.lists(st.sampled_from(keys), unique=True))
+                ),
                 draw(st.sampled_from(["UTC", "UTC", "America/Santiago"])),
                 now,
             )
@@ -144,6 +154,38 @@ def test_everything_written_is_read_back_as_it_was(store, emptied):
             assert contents(book_of(store)) == contents(book)
 
     check()
+
+
+def test_what_comes_later_to_a_window_a_gap_or_a_closed_day_is_added_to_what_is_there(store):
+    book = Book()
+    story = [
+        # Both counters fall, hours apart, and are believed within days that are closed by then; what grew again while
+        # they were down lies in the stretches of one another, and so does what the clock's stepping back brings.
+        ("2026-11-20 12:00", "10", "10"),
+        ("2026-11-20 15:00", "9", "11"),
+        ("2026-11-20 18:00", "9.5", "10"),
+        ("2026-11-21 00:10", "9.75", "10.5"),
+        ("2026-11-21 03:00", "9.75", "10.75"),
+        ("2026-11-21 06:00", "8", "9"),
+        ("2026-11-20 15:00", "8.5", "9.5"),
+        ("2026-11-20 15:01", "8.5", "9.5"),
+        ("2026-11-20 15:02", "8.75", "9.75"),
+        ("2026-11-22 00:10", "12", "12"),
+    ]
+    added = Counter()
+    for when, total, byok in story:
+        seen = snapshot(when, total, byok=byok)
+        before = contents(deepcopy(book))
+
+        book.poll(seen)
+        commit(store, Poll((seen,)), now=seen.at)
+
+        assert contents(book_of(store)) == contents(book), when
+        for name in ("windows", "gaps", "days"):
+            changed = [place for place, value in before[name].items() if contents(book)[name][place] != value]
+            added[name] += len(changed)
+    assert all(added[name] for name in ("windows", "gaps", "days"))
+    assert any(spend and correction for spend, correction in book.windows.values())
 
 
 def test_the_ledger_is_the_same_after_it_was_closed_and_opened(database_url):
@@ -321,7 +363,7 @@ def whenever(moment, act):
 
 @contextmanager
 def failing(moment, number, error, *, times=1):
-    """Let the statement *number*, counted from 0, raise *error* before or after it is executed, and so the next ones."""
+    """Let the statement *number*, counted from 0, raise *error* before or after it, and so the next ones."""
     reached = count()
     raised = []
 
@@ -384,7 +426,10 @@ def test_a_unit_that_goes_on_failing_is_given_up_and_leaves_nothing_behind(store
     commit_one(store, "2026-11-20 12:00", "10")
     before = contents(book_of(store))
 
-    with failing("before_cursor_execute", 0, lost_connection(), times=100) as raised, pytest.raises(StoreError, match="lost"):
+    with (
+        failing("before_cursor_execute", 0, lost_connection(), times=100) as raised,
+        pytest.raises(StoreError, match="lost"),
+    ):
         commit_one(store, "2026-11-20 12:01", "11")
 
     assert 1 < len(raised) < 10
@@ -505,7 +550,7 @@ def test_a_ledger_of_a_newer_reckon_is_refused_and_left_alone(database_url, writ
     with outside.connect() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
 
-    with pytest.raises(StoreError, match="9999.*newer Reckon"):
+    with pytest.raises(StoreError, match=r"9999.*newer Reckon"):
         open_store(database_url, writes=writes)
 
     with outside.connect() as connection:
@@ -528,7 +573,9 @@ NOT_MONEY = {"Integer", "SmallInteger"}
 def test_every_column_of_money_is_sixty_four_bits_of_integer_and_nothing_else_holds_any():
     held = {(table.name, column.name): column.type for table in METADATA.sorted_tables for column in table.columns}
 
-    assert {place for place, type_ in held.items() if type(type_).__name__ in {"Numeric", "Float", "Double", "DateTime"}} == set()
+    assert {
+        place for place, type_ in held.items() if type(type_).__name__ in {"Numeric", "Float", "Double", "DateTime"}
+    } == set()
     money = {place: type(type_).__name__ for place, type_ in held.items() if place[1].endswith("nanos")}
     assert set(money.values()) == {"BigInteger"}
     assert len(money) > 20
