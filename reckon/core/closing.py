@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from reckon.core import totals
 from reckon.core.records import Amounts, Gap, KeyState, OwnerDay, OwnerState, TotalState, WindowSpend
 from reckon.core.totals import KeyTotal
-from reckon.core.windows import Window, dates, day_window, local_date
+from reckon.core.windows import Window, dates, day_start, day_window, local_date
 
 _OwnerOnDay = tuple[str, date]
 
@@ -42,6 +42,13 @@ class OpenDays:
         """Return whether the closed days are those of another zone."""
         return self.zone_key is not None and self.zone_key != zone.key
 
+    def closed_before(self, owner: str, zone: ZoneInfo) -> date | None:
+        """Return the day of *zone* before which all of an owner's days are closed, even if the clock was set back."""
+        state = self.owners.get(owner)
+        if state is None or state.open_day is None or self.zone_key is None:
+            return None
+        return local_date(day_start(state.open_day, ZoneInfo(self.zone_key)), zone)
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedDays:
@@ -58,12 +65,14 @@ def days_to_close(days: OpenDays, zone: ZoneInfo, now: datetime) -> list[date]:
 
     After a change of zone these are all days since the first owner was first seen, or their money first went.
     """
+    end = local_date(now, zone)
+    open_days = [day for name in days.owners if (day := days.closed_before(name, zone))]
+    first = open_days
     if days.zone_changed(zone):
         known = [owner.began_at for owner in days.owners.values()] + [days.first_money_at]
         first = [local_date(at, zone) for at in known if at]
-    else:
-        first = [owner.open_day for owner in days.owners.values() if owner.open_day]
-    return [*_existing(min(first), local_date(now, zone), zone)] if first else []
+        end = max([end, *open_days])
+    return [*_existing(min(first), end, zone)] if first else []
 
 
 def days_to_read(to_close: Iterable[date], unsettled: Iterable[tuple[str, date]], zone: ZoneInfo) -> dict[date, Window]:
@@ -107,9 +116,11 @@ def close_days(
         if owner.began_at
     }
     # A clock that steps back opens no day again.
-    closed_before = {name: max(first, today) for name, first in first_open.items()}
+    closed_before = {
+        name: max(first, today, days.closed_before(name, zone) or first) for name, first in first_open.items()
+    }
 
-    amounts = {place: Amounts() for place in _watched_days(keys_of, first_open, today, zone)}
+    amounts = {place: Amounts() for place in _watched_days(keys_of, first_open, closed_before, zone)}
     if not zone_changed:
         amounts.update((place, Amounts()) for place in days.unsettled)
     spenders: defaultdict[_OwnerOnDay, set[str]] = defaultdict(set)
@@ -148,12 +159,15 @@ def _begun(owner: OwnerState, keys: Sequence[KeyState], opened: Mapping[str, dat
 
 
 def _watched_days(
-    keys_of: Mapping[str, Sequence[KeyState]], first_open: Mapping[str, date], today: date, zone: ZoneInfo
+    keys_of: Mapping[str, Sequence[KeyState]],
+    first_open: Mapping[str, date],
+    closed_before: Mapping[str, date],
+    zone: ZoneInfo,
 ) -> Iterator[_OwnerOnDay]:
     """Yield the days to close that an owner had someone to watch on: these are written even with no money in them."""
     for name, first_day in first_open.items():
         if any(key.watched for key in keys_of.get(name, ())):
-            yield from ((name, day) for day in _existing(first_day, today, zone))
+            yield from ((name, day) for day in _existing(first_day, closed_before[name], zone))
 
 
 def _existing(first: date, end: date, zone: ZoneInfo) -> Iterator[date]:

@@ -12,7 +12,7 @@ is an empty window.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
@@ -151,7 +151,9 @@ def calendar(span: Window, unit: CalendarUnit, zone: ZoneInfo) -> list[tuple[str
 def _hours(span: Window, zone: ZoneInfo) -> Iterator[tuple[str, Window]]:
     start = grain_start(span.start)
     while start < span.end:
-        hour = start.astimezone(zone).replace(minute=0, second=0, microsecond=0)
+        local = start.astimezone(zone)
+        # With the offset of now: where a clock goes back within an hour, the hour's own beginning had another.
+        hour = local.replace(minute=0, second=0, microsecond=0, tzinfo=timezone(local.utcoffset() or timedelta(0)))
         if piece := Window(start, start + GRAIN).overlap(span):
             yield hour.isoformat(), piece
         start += GRAIN
