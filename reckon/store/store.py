@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from sqlalchemy import Column, Connection, Engine, Table, bindparam, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from reckon.core.plans import LedgerPolicy, Plan, State
@@ -42,6 +41,7 @@ from reckon.store.tables import (
     SNAPSHOT,
     WINDOW_TOTAL,
 )
+from reckon.store.writing import insert_rows, update_rows, upsert_rows
 
 _ATTEMPTS: Final = 4
 
@@ -196,21 +196,21 @@ def _write(connection: Connection, plan: Plan) -> None:
     owner_ids = _save(connection, OWNER, OWNER.c.name, [rows.owner_row(owner) for owner in plan.owners])
     key_ids = _save(connection, KEY, KEY.c.hash, [rows.key_row(key, owner_ids) for key in plan.keys])
     _touch(connection, plan)
-    _insert(connection, SNAPSHOT, [rows.snapshot_row(key_ids[key_hash], row) for key_hash, row in plan.snapshots])
-    _insert(
+    insert_rows(connection, SNAPSHOT, [rows.snapshot_row(key_ids[key_hash], row) for key_hash, row in plan.snapshots])
+    insert_rows(
         connection,
         CORRECTION,
         [rows.correction_row(key_ids[key_hash], correction) for key_hash, correction in plan.corrections],
     )
     # One stretch can be written twice: for one meter when it ends, for the other when a dip around it is corrected.
-    _upsert(
+    upsert_rows(
         connection,
         GAP,
         [rows.gap_row(key_ids[gap.key_hash], gap) for gap in plan.gaps],
         key=("key_id", "n"),
         add=("nanos",),
     )
-    _upsert(
+    upsert_rows(
         connection,
         WINDOW_TOTAL,
         [rows.window_row(window, owner_ids, key_ids) for window in plan.windows],
@@ -219,19 +219,19 @@ def _write(connection: Connection, plan: Plan) -> None:
     )
     if plan.rebuild_days:
         connection.execute(OWNER_DAY.delete())
-    _upsert(
+    upsert_rows(
         connection,
         OWNER_DAY,
         [rows.owner_day_row(day, owner_ids) for day in plan.owner_days],
         key=("owner_id", "day"),
         add=("spend_nanos", "correction_nanos", "byok_nanos", "byok_correction_nanos"),
     )
-    _upsert(connection, BALANCE, [rows.balance_row(balance) for balance in plan.balances], key=("seen_by",))
+    upsert_rows(connection, BALANCE, [rows.balance_row(balance) for balance in plan.balances], key=("seen_by",))
     facts = {ZONE: plan.zone_key}
     facts |= {SWEPT_PREFIX + workspace: str(rows.seconds(at)) for workspace, at in plan.swept.items()}
     if plan.balances_asked_at:
         facts[BALANCES_ASKED_AT] = str(rows.seconds(plan.balances_asked_at))
-    _upsert(connection, META, [{"name": name, "value": value} for name, value in facts.items()], key=("name",))
+    upsert_rows(connection, META, [{"name": name, "value": value} for name, value in facts.items()], key=("name",))
 
 
 def _save(connection: Connection, table: Table, name: Column[str], saved: list[dict[str, Any]]) -> Mapping[str, int]:
@@ -243,12 +243,9 @@ def _save(connection: Connection, table: Table, name: Column[str], saved: list[d
     ids = _ids(connection, table, name)
     known = [row for row in saved if row[name.name] in ids]
     new = [row for row in saved if row[name.name] not in ids]
-    if known:
-        values: dict[str, Any] = {column: bindparam(column) for column in saved[0] if column != name.name}
-        statement = update(table).where(name == bindparam("known")).values(values)
-        connection.execute(statement, [row | {"known": row[name.name]} for row in known])
+    update_rows(connection, table, known, by=name.name)
     if new:
-        connection.execute(table.insert(), new)
+        insert_rows(connection, table, new)
         return _ids(connection, table, name)
     return ids
 
@@ -269,29 +266,3 @@ def _touch(connection: Connection, plan: Plan) -> None:
         for first in range(0, len(hashes), 10_000):
             some = hashes[first : first + 10_000]
             connection.execute(statement, {"hashes": some, "seen_at": rows.seconds(at)})
-
-
-def _insert(connection: Connection, table: Table, new: list[dict[str, Any]]) -> None:
-    if new:
-        connection.execute(table.insert(), new)
-
-
-def _upsert(
-    connection: Connection,
-    table: Table,
-    new: list[dict[str, Any]],
-    *,
-    key: tuple[str, ...],
-    add: tuple[str, ...] = (),
-) -> None:
-    """Insert *new* rows; where one of the same *key* stands, add the columns *add* to it and replace the others."""
-    if not new:
-        return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table)
-    replaced = {
-        name: table.c[name] + statement.excluded[name] if name in add else statement.excluded[name]
-        for name in new[0]
-        if name not in key
-    }
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=replaced), new)

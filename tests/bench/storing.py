@@ -90,7 +90,7 @@ def _write_snapshots(store: Store, size: Size) -> int:
                         "byok_daily_nanos": 0,
                     }
                 )
-            _insert(connection, SNAPSHOT, found)
+            insert_rows(connection, SNAPSHOT, found)
     return sum(counts)
 
 

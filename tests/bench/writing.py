@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from reckon.store import Store, open_store
-from reckon.store.store import _insert, _upsert
+from reckon.store.writing import insert_rows, upsert_rows
 from reckon.store.tables import SNAPSHOT, WINDOW_TOTAL, SnapshotRow
 from tests.bench.figures import Cost, Figure, Goal, at_least, compared, interleaved, timed
 from tests.bench.ledger import KEYS_AN_OWNER, Team, sqlite_ledger
@@ -178,7 +178,7 @@ def _tuples(new: list[Row]) -> list[tuple[int, ...]]:
 def _insert_ours(store: Store, new: list[Row]) -> Cost:
     def write() -> None:
         with store._writer.begin() as connection:
-            _insert(connection, SNAPSHOT, new)
+            insert_rows(connection, SNAPSHOT, new)
 
     return timed(write)
 
@@ -187,7 +187,7 @@ def _upsert_ours(store: Store, new: list[Row]) -> Cost:
     def write() -> None:
         with store._writer.begin() as connection:
             for _ in range(_POLLS_A_WINDOW):
-                _upsert(connection, WINDOW_TOTAL, new, key=_KEY, add=_SUMS)
+                upsert_rows(connection, WINDOW_TOTAL, new, key=_KEY, add=_SUMS)
 
     return timed(write)
 
