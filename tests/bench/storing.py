@@ -17,8 +17,8 @@ from sqlalchemy import text
 
 from reckon.core.money import NANOS_PER_USD
 from reckon.store import Store, open_store, rows
-from reckon.store.store import _insert
 from reckon.store.tables import SNAPSHOT
+from reckon.store.writing import insert_rows
 from tests.bench.figures import Figure, limited
 from tests.bench.ledger import NANOS_A_DAY, POLL_EVERY, POLLS_A_DAY, START, Team, sqlite_ledger
 from tests.databases import postgres_server

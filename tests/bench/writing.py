@@ -17,8 +17,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from reckon.store import Store, open_store
-from reckon.store.writing import insert_rows, upsert_rows
 from reckon.store.tables import SNAPSHOT, WINDOW_TOTAL, SnapshotRow
+from reckon.store.writing import insert_rows, upsert_rows
 from tests.bench.figures import Cost, Figure, Goal, at_least, compared, interleaved, timed
 from tests.bench.ledger import KEYS_AN_OWNER, Team, sqlite_ledger
 from tests.databases import postgres_server
