@@ -96,18 +96,22 @@ class App:
         """
         differences = [Difference("database", "file", "sound", line) for line in self.store.damage()]
         checked = 0
-        with self.store.reading() as ledger:
-            in_all = len(ledger.every_key())
-            for done, history in enumerate(ledger.histories(), start=1):
-                checked += len(history.snapshots)
-                differences.extend(verify.check_key(history))
-                if progress:
-                    progress(done, in_all)
-            owners = ledger.every_owner()
-            days = verify.days_to_check(owners, ledger.zone() or self.settings.timezone)
-            held = ledger.totals([window for _, window in days])
-            by_day = {day: totals for (day, _), totals in zip(days, held, strict=True)}
-            differences.extend(verify.check_days(by_day, owners, ledger.owner_days()))
+        try:
+            with self.store.reading() as ledger:
+                in_all = len(ledger.every_key())
+                for done, history in enumerate(ledger.histories(), start=1):
+                    checked += len(history.snapshots)
+                    differences.extend(verify.check_key(history))
+                    if progress:
+                        progress(done, in_all)
+                owners = ledger.every_owner()
+                days = verify.days_to_check(owners, ledger.zone() or self.settings.timezone)
+                held = ledger.totals([window for _, window in days])
+                by_day = {day: totals for (day, _), totals in zip(days, held, strict=True)}
+                differences.extend(verify.check_days(by_day, owners, ledger.owner_days()))
+        except (ValueError, TypeError, KeyError, OverflowError) as unreadable:
+            # A row that is no record any more: what comes after it cannot be recomputed.
+            differences.append(Difference("database", "rows", "readable", str(unreadable)))
         return Verdict(checked, differences)
 
     def __enter__(self) -> Self:

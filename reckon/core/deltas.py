@@ -169,6 +169,12 @@ def first_whole_day(counters: Counters, zone: ZoneInfo) -> date:
     return day + timedelta(days=1)
 
 
+def midnight_inside(row: StoredSnapshot) -> datetime | None:
+    """Return the last 00:00 UTC inside the row's stretch, where the day counter proves a split; None without one."""
+    midnight = utc_midnight(row.at)
+    return midnight if row.since < midnight < row.at else None
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """What the stored rows of one counter say when they are read again from the first."""
@@ -290,8 +296,8 @@ def _delta(meter: Meter, row: StoredSnapshot, nanos: int, *, daily_before_nanos:
     counter did, it still speaks of the day before, and nothing came after midnight. (A counter that did roll over
     cannot look like this: it would show more for today than came since a moment of yesterday.)
     """
-    midnight = utc_midnight(row.at)
-    if not row.since < midnight < row.at:
+    midnight = midnight_inside(row)
+    if midnight is None:
         return Delta(meter, row.n, row.since, row.at, nanos)
     daily_nanos = row.daily_nanos(meter)
     not_rolled_over = daily_before_nanos > 0 and daily_nanos - daily_before_nanos == nanos

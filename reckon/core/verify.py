@@ -91,6 +91,10 @@ def check_days(
             if open_day and day < open_day:
                 expected[total.owner, day] += total.amounts
     found = {(row.owner, row.day): row.amounts for row in days}
+    for owner, day in sorted(found):
+        open_day = open_days.get(owner)
+        if open_day is None or day >= open_day:
+            yield Difference(owner, f"closed day {day}", f"none from {open_day} on", "one")
     for place in sorted({*expected, *found}):
         wanted, amounts = expected.get(place, Amounts()), found.get(place, Amounts())
         if wanted != amounts:
@@ -116,10 +120,11 @@ def _key_pairs(history: KeyHistory) -> Iterator[_Pair]:
         yield "first sight", counters.opened_at, rows[0].at
     yield from _counter_pairs(history, Meter.CREDITS, counters.credits)
     yield from _counter_pairs(history, Meter.BYOK, counters.byok)
-    stretches = {row.n: (row.since, row.at) for row in rows}
+    # Which stretches were gaps at the time, and so how much of their money is told, hangs on a setting no row keeps.
+    stretches = {row.n: (row.since, row.at, deltas.midnight_inside(row)) for row in rows}
     for gap in history.gaps:
         if gap.n > first_n:
-            yield f"gap at snapshot {gap.n}", stretches.get(gap.n), (gap.since, gap.at)
+            yield f"gap at snapshot {gap.n}", stretches.get(gap.n), (gap.since, gap.at, gap.midnight)
 
 
 def _counter_pairs(history: KeyHistory, meter: Meter, counter: Counter) -> Iterator[_Pair]:
@@ -130,6 +135,7 @@ def _counter_pairs(history: KeyHistory, meter: Meter, counter: Counter) -> Itera
         grown = sum(delta.nanos for delta in again.deltas)
         fallen = sum(correction.nanos for correction in stored)
         yield f"{meter} opening", rows[0].total_nanos(meter), counter.opening.total_nanos
+        yield f"{meter} opening's day counter", rows[0].daily_nanos(meter), counter.opening.daily_nanos
         yield (
             f"{meter} opening + deltas + corrections",
             counter.opening.total_nanos + grown + fallen,
@@ -141,6 +147,8 @@ def _counter_pairs(history: KeyHistory, meter: Meter, counter: Counter) -> Itera
     # How many polls saw a dip left no row.
     yield f"{meter} dip", again.dip, replace(counter.dip, polls=0) if counter.dip else None
     yield f"{meter} corrections", list(again.corrections), [row for row in stored if row.first_n > rows[0].n]
+    hasty = [row for row in stored if abs(row.decided_at - row.at) < deltas.TIME_BEFORE_BELIEF]
+    yield f"{meter} corrections too early to be believed", [], hasty
     yield from _window_pairs(history, meter, again)
 
 

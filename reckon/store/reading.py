@@ -5,6 +5,7 @@ owner; naming and folding them is the core's work.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import groupby
@@ -136,28 +137,34 @@ class Reading:
         gaps: dict[str, list[Gap]] = {}
         for gap in self.gaps():
             gaps.setdefault(gap.key_hash, []).append(gap)
-        snapshots = _Aligned(
-            self._stream(select(SNAPSHOT, KEY.c.hash).join(KEY).order_by(SNAPSHOT.c.key_id, SNAPSHOT.c.n)),
-        )
-        windows = _Aligned(self._stream(_WINDOWS_BY_KEY))
-        statement = select(KEY, OWNER.c.name.label("owner")).join(OWNER).order_by(KEY.c.id)
-        for row in self.connection.execute(statement).all():
-            key = rows.key_state(row)
-            yield KeyHistory(
-                key,
-                [rows.stored_snapshot(found) for found in snapshots.of(key.hash)],
-                {
-                    (rows.METERS[found.meter], rows.instant(found.start)): (int(found.spend), int(found.correction))
-                    for found in windows.of(key.hash)
-                },
-                [rows.correction(found) for found in corrections.get(key.hash, ())],
-                gaps.get(key.hash, []),
-            )
+        with (
+            self._stream(select(SNAPSHOT, KEY.c.hash).join(KEY).order_by(SNAPSHOT.c.key_id, SNAPSHOT.c.n)) as stored,
+            self._stream(_WINDOWS_BY_KEY) as totals,
+        ):
+            snapshots, windows = _Aligned(stored), _Aligned(totals)
+            statement = select(KEY, OWNER.c.name.label("owner")).join(OWNER).order_by(KEY.c.id)
+            for row in self.connection.execute(statement).all():
+                key = rows.key_state(row)
+                yield KeyHistory(
+                    key,
+                    [rows.stored_snapshot(found) for found in snapshots.of(key.hash)],
+                    {
+                        (rows.METERS[found.meter], rows.instant(found.start)): (int(found.spend), int(found.correction))
+                        for found in windows.of(key.hash)
+                    },
+                    [rows.correction(found) for found in corrections.get(key.hash, ())],
+                    gaps.get(key.hash, []),
+                )
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 
-    def _stream(self, statement: Select[Any]) -> Iterator[Row[Any]]:
-        return iter(self.connection.execute(statement, execution_options={"yield_per": 10_000}))
+    @contextmanager
+    def _stream(self, statement: Select[Any]) -> Iterator[Iterator[Row[Any]]]:
+        result = self.connection.execute(statement, execution_options={"yield_per": 10_000})
+        try:
+            yield iter(result)
+        finally:
+            result.close()
 
     def _by_key(self, statement: Select[Any]) -> dict[str, list[Row[Any]]]:
         found: dict[str, list[Row[Any]]] = {}

@@ -370,6 +370,35 @@ DAMAGE: dict[str, tuple[str, str]] = {
         "UPDATE meta SET value = 'Asia/Tokyo' WHERE name = 'zone'",
         "ben: closed day 2026-11-19",
     ),
+    "a gap with another midnight": (
+        "UPDATE gap SET midnight = midnight + 3600 WHERE key_id = :batch",
+        "ben/batch: gap at snapshot",
+    ),
+    "an opening's day counter changed": (
+        'UPDATE "key" SET credits_opening_daily_nanos = 1 WHERE id = :batch',
+        "ben/batch: credits opening's day counter",
+    ),
+    "a correction decided at once": (
+        "UPDATE correction SET decided_at = at WHERE key_id = :laptop",
+        "ana/laptop: credits corrections too early",
+    ),
+    "an idle day closed ahead of time": (
+        "INSERT INTO owner_day VALUES (:ben, '2026-11-25', 0, 0, 0, 0, 'settled')",
+        "ben: closed day 2026-11-25",
+    ),
+    "a kind that does not exist": ("UPDATE correction SET kind = 'x' WHERE key_id = :laptop", "database: rows"),
+    "a day that is none": (
+        "UPDATE owner_day SET day = 'x' WHERE owner_id = :ben AND day = '2026-11-19'",
+        "database: rows",
+    ),
+    "a state that does not exist": ("UPDATE owner_day SET state = 'x' WHERE owner_id = :ben", "database: rows"),
+    "a zone that does not exist": ("UPDATE meta SET value = 'Mars/Base' WHERE name = 'zone'", "database: rows"),
+    "an instant beyond all calendars": (
+        "UPDATE snapshot SET at = 9000000000000000 WHERE key_id = :batch AND n = 12",
+        "database: rows",
+    ),
+    "half a counter": ('UPDATE "key" SET n = NULL WHERE id = :batch', "database: rows"),
+    "half a dip": ('UPDATE "key" SET credits_dip_since = :noon WHERE id = :batch', "database: rows"),
     "a gap of another stretch": (
         "UPDATE gap SET since = since - 60 WHERE key_id = :batch",
         "ben/batch: gap at snapshot",
