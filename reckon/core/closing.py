@@ -71,7 +71,7 @@ def days_to_close(days: OpenDays, zone: ZoneInfo, now: datetime) -> list[date]:
     if days.zone_changed(zone):
         known = [owner.began_at for owner in days.owners.values()] + [days.first_money_at]
         first = [local_date(at, zone) for at in known if at]
-        end = max([end, *open_days])
+        end = max([end, *open_days, *first])  # an owner's days before their first one count as closed
     return [*_existing(min(first), end, zone)] if first else []
 
 

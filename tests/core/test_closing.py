@@ -363,6 +363,18 @@ def test_a_change_of_zone_while_the_clock_is_behind_forgets_nothing_of_the_days_
     assert book.day("2026-11-18").amounts.spend_nanos == usd("2")
 
 
+def test_a_change_of_zone_that_moves_the_first_day_past_the_clock_forgets_nothing_before_it():
+    book = Book()
+    book.poll(snapshot("2026-11-20 19:00", "10"))
+    book.poll(snapshot("2026-11-20 12:00", "12"))
+
+    book.zone = "Asia/Kathmandu"  # where the first sight was on the 21st
+    book.poll(snapshot("2026-11-20 12:01", "12"))
+
+    assert_every_closed_day_is_the_sum_of_its_windows(book)
+    assert book.day("2026-11-20").amounts.spend_nanos == usd("2")
+
+
 def test_the_same_zone_is_no_change():
     book = Book()
     book.poll(snapshot("2026-11-20 12:00", "10"))
