@@ -1,4 +1,4 @@
-"""The protocols between jobs and the world. Jobs know these, never OpenRouter.
+"""The protocols between jobs and the world. Jobs know these, never OpenRouter or Slack.
 
 The store is not among them: SQLite in memory is its own fake.
 """
@@ -6,6 +6,7 @@ The store is not among them: SQLite in memory is its own fake.
 from collections.abc import Sequence
 from typing import Protocol
 
+from reckon.core.outbox import Delivery, Receipt
 from reckon.core.records import Balance, Poll, WatchedKey
 
 
@@ -25,4 +26,45 @@ class Source(Protocol):
 
         Yields one balance per key that was permitted to see one; none is a sound answer.
         """
+        ...
+
+
+class Sink(Protocol):
+    """Where messages go."""
+
+    @property
+    def name(self) -> str:
+        """What a person would call it: `slack`, `console`."""
+        ...
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether a message can be edited and answered; where not, edits and replies are never delivered."""
+        ...
+
+    @property
+    def can_look(self) -> bool:
+        """Whether a message can be found again after an answer was lost."""
+        ...
+
+    async def deliver(self, delivery: Delivery) -> Receipt:
+        """Send *delivery* once, without repeating anything by itself. Its parent, if it has one, was delivered.
+
+        A message that may have been said already, where nobody can look, says so in itself.
+
+        Raises:
+            SinkError: it was not delivered, or perhaps it was; the error tells which.
+        """
+        ...
+
+    async def find(self, delivery: Delivery) -> Receipt | None:
+        """Return where *delivery* already stands, or None if it was certainly not said.
+
+        Raises:
+            SinkError: nobody can tell now; `retry_after_seconds` where the sink named a wait.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back every connection."""
         ...
