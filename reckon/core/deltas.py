@@ -144,16 +144,31 @@ def observe(before: Counters, snapshot: Snapshot, rows: Sequence[StoredSnapshot]
 
 def apportioned(delta: Delta) -> Iterator[tuple[datetime, int]]:
     """Yield the delta as (quarter-hour window start, nanos): exact at the midnight it proves, by time between."""
+    for nanos, start, end in _proven_parts(delta):
+        yield from apportion(nanos, start, end)
+
+
+def guessed_after(delta: Delta, edge: datetime) -> int:
+    """Return how much of the delta lies after *edge* by nothing better than the share of time."""
+    return sum(
+        share
+        for nanos, start, end in _proven_parts(delta)
+        if start < edge < end
+        for window, share in apportion(nanos, start, end)
+        if window >= edge
+    )
+
+
+def _proven_parts(delta: Delta) -> Iterator[tuple[int, datetime, datetime]]:
+    """Yield (nanos, start, end) of the parts into which the counters prove that the delta falls."""
     if delta.midnight is None:
-        yield from apportion(delta.nanos, delta.since, delta.at)
+        yield delta.nanos, delta.since, delta.at
         return
     before_midnight_nanos = delta.nanos - delta.after_midnight_nanos
-    for nanos, start, end in (
-        (before_midnight_nanos, delta.since, delta.midnight),
-        (delta.after_midnight_nanos, delta.midnight, delta.at),
-    ):
-        if nanos:
-            yield from apportion(nanos, start, end)
+    if before_midnight_nanos:
+        yield before_midnight_nanos, delta.since, delta.midnight
+    if delta.after_midnight_nanos:
+        yield delta.after_midnight_nanos, delta.midnight, delta.at
 
 
 def first_whole_day(counters: Counters, zone: ZoneInfo) -> date:

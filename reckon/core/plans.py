@@ -13,9 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from reckon.core import deltas
+from reckon.core import deltas, noticing
+from reckon.core.alerts import Alert, Transition
 from reckon.core.closing import OpenDays, close_days
 from reckon.core.deltas import Sight
+from reckon.core.noticing import Counted, Noticed, NoticePolicy, Remembered
+from reckon.core.outbox import Outgoing
 from reckon.core.records import (
     UNOWNED,
     Balance,
@@ -34,7 +37,7 @@ from reckon.core.records import (
     WatchedKey,
     WindowSpend,
 )
-from reckon.core.windows import grain_start
+from reckon.core.windows import day_start, grain_start, local_date
 
 _CLOCK_FLOOR: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -46,6 +49,8 @@ class LedgerPolicy:
     zone: ZoneInfo
     """Whose days are closed."""
     poll_every: timedelta
+    notice: NoticePolicy | None = None
+    """None where only the ledger is kept, and nothing is judged."""
 
     @property
     def expected_stretch(self) -> timedelta:
@@ -64,12 +69,15 @@ class State:
     days: OpenDays = field(default_factory=OpenDays)
     last_sweeps: Mapping[str, datetime] = field(default_factory=dict)
     """When the last complete sweep of each workspace began."""
+    noticing: Remembered = field(default_factory=Remembered)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that one poll decided. Writing it is one transaction."""
 
+    at: datetime
+    """The instant of the poll."""
     keys: tuple[KeyState, ...]
     """Every key of which more changed than when it was last seen."""
     seen: tuple[tuple[str, datetime], ...]
@@ -91,6 +99,10 @@ class Plan:
     failures: tuple[Failure, ...]
     spend_nanos: int
     """Credits counted by this poll."""
+    alerts: tuple[Alert, ...] = ()
+    """Those that changed, as they stand now."""
+    transitions: tuple[Transition, ...] = ()
+    outgoing: tuple[Outgoing, ...] = ()
 
 
 def is_set(now: datetime) -> bool:
@@ -140,15 +152,31 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
     opened = {key.hash: sight.counters.opened_at for key, sight in sights if not _was_seen(state, key)}
     closed = close_days(state.days, keys, windows, opened=opened, gaps=gaps, zone=policy.zone, now=now)
 
+    owners = _with_guesses(state.days.owners, closed.owners, counted, policy, now)
+    noticed = Noticed()
+    if policy.notice:
+        done = Counted(
+            keys_before=state.keys,
+            keys=keys,
+            owners={**state.days.owners, **owners},
+            windows=windows,
+            closed=closed.days,
+            rebuild_days=state.days.zone_changed(policy.zone),
+            nanos_by_key=_by_key(counted),
+            answered=frozenset(key.hash for key, _ in sights),
+        )
+        noticed = noticing.notice(state.noticing, done, policy.notice, now)
+
     changed, seen_again = _changes(state, keys)
     return Plan(
+        at=now,
         keys=changed,
         seen=seen_again,
         snapshots=tuple((key.hash, row) for key, sight in sights for row in (sight.opening_row, sight.row) if row),
         corrections=tuple((key.hash, correction) for key, correction in corrected),
         gaps=gaps,
         windows=windows,
-        owners=closed.owners,
+        owners=tuple(owners.values()),
         owner_days=closed.days,
         rebuild_days=state.days.zone_changed(policy.zone),
         balances=poll.balances,
@@ -158,6 +186,9 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
         polled=len(sights),
         failures=tuple(failures),
         spend_nanos=sum(window.spend_nanos for window in windows if window.meter is Meter.CREDITS),
+        alerts=noticed.alerts,
+        transitions=noticed.transitions,
+        outgoing=noticed.outgoing,
     )
 
 
@@ -256,3 +287,40 @@ def _gaps(counted: Sequence[tuple[KeyState, Delta]], policy: LedgerPolicy) -> It
     for (key_hash, n), found in stretches.items():
         first = found[0]
         yield Gap(key_hash, n, first.since, first.at, first.midnight, sum(delta.nanos for delta in found))
+
+
+def _with_guesses(
+    before: Mapping[str, OwnerState],
+    changed: Sequence[OwnerState],
+    counted: Sequence[tuple[KeyState, Delta]],
+    policy: LedgerPolicy,
+    now: datetime,
+) -> dict[str, OwnerState]:
+    """Return the owners that changed, each with how much of the running day's spend is only a guess.
+
+    Where a gap spans the beginning of the day and no counter proves the split, its share by time is money of the day
+    for the ledger, but no ground for an alert. A new day begins without guesses.
+    """
+    today = day_start(local_date(now, policy.zone), policy.zone)
+    owners = {owner.name: owner for owner in changed}
+    for name, owner in owners.items():
+        if name in before and owner.open_day != before[name].open_day:
+            owners[name] = replace(owner, guessed_credits_nanos=0, guessed_byok_nanos=0)
+    for key, delta in counted:
+        if delta.at - delta.since <= policy.expected_stretch:
+            continue
+        if guess := deltas.guessed_after(delta, today):
+            owner = owners.get(key.owner) or before[key.owner]
+            if delta.meter is Meter.CREDITS:
+                owner = replace(owner, guessed_credits_nanos=owner.guessed_credits_nanos + guess)
+            else:
+                owner = replace(owner, guessed_byok_nanos=owner.guessed_byok_nanos + guess)
+            owners[key.owner] = owner
+    return owners
+
+
+def _by_key(counted: Sequence[tuple[KeyState, Delta]]) -> dict[str, int]:
+    found: defaultdict[str, int] = defaultdict(int)
+    for key, delta in counted:
+        found[key.hash] += delta.nanos
+    return found

@@ -191,6 +191,9 @@ class OwnerState:
     """Since when this owner is watched; None until a key of theirs has been seen."""
     open_day: date | None = None
     """The first local day not yet closed; None as long as `began_at` is."""
+    guessed_credits_nanos: int = 0
+    """How much of the open day's spend is a guess: the share, by time, of a gap over its beginning."""
+    guessed_byok_nanos: int = 0
 
 
 # --- What the ledger writes down for good --------------------------------------------------------------------------
@@ -309,6 +312,10 @@ class Amounts:
             self.byok_nanos + other.byok_nanos,
             self.byok_correction_nanos + other.byok_correction_nanos,
         )
+
+    def spent(self, *, byok: bool) -> int:
+        """Return the spend, with that through the team's own upstream keys or without."""
+        return self.spend_nanos + self.byok_nanos if byok else self.spend_nanos
 
     @classmethod
     def of(cls, meter: Meter, spend_nanos: int, correction_nanos: int) -> "Amounts":
