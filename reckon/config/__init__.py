@@ -9,6 +9,7 @@ them.
     loading    file and environment to settings; environment: the `RECKON_*` half of it
     problems   what is wrong, in words that never repeat what was written
     opening    references to secrets
+    policies   settings in the core's own terms
     showing    what is in force, and from where
 """
 
@@ -16,6 +17,7 @@ from reckon.config.addresses import Listen
 from reckon.config.grammar import MonthlyTime, WeeklyTime
 from reckon.config.loading import find, load
 from reckon.config.opening import OpenedKey, Secrets, open_secrets
+from reckon.config.policies import anomaly_policy, ledger_policy, owner_map, people
 from reckon.config.settings import NOT_BUILT_YET, Budget, OwnedKey, Owner, Settings, Team
 from reckon.config.showing import Origin, origins, unbuilt
 
@@ -32,9 +34,13 @@ __all__ = [
     "Settings",
     "Team",
     "WeeklyTime",
+    "anomaly_policy",
     "find",
+    "ledger_policy",
     "load",
     "open_secrets",
     "origins",
+    "owner_map",
+    "people",
     "unbuilt",
 ]

@@ -19,6 +19,8 @@ from reckon.references import COMMAND_TIMEOUT_SECONDS, Reference, Unreadable
 
 _MOST_AT_ONCE: Final = 32
 _MANAGEMENT_KEY: Final[Place] = ("openrouter", "management_key")
+_BOT_TOKEN: Final[Place] = ("slack", "bot_token")
+_WEBHOOK_URL: Final[Place] = ("slack", "webhook_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,18 @@ class OpenedKey:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Every secret a poll needs."""
+    """Every secret that asking and telling need."""
 
     management_key: SecretStr | None = field(repr=False)
     keys: tuple[OpenedKey, ...]
+    slack_bot_token: SecretStr | None = field(default=None, repr=False)
+    slack_webhook_url: SecretStr | None = field(default=None, repr=False)
+
+    def values(self) -> list[str]:
+        """Return every secret as text, for the log to leave out."""
+        others = (self.management_key, self.slack_bot_token, self.slack_webhook_url)
+        opened = [*others, *(key.secret for key in self.keys)]
+        return [secret.get_secret_value() for secret in opened if secret]
 
     def __reduce__(self) -> Never:
         raise TypeError("secrets are not to be pickled")
@@ -49,7 +59,7 @@ class Secrets:
 def open_secrets(
     settings: Settings, environ: Mapping[str, str], *, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
 ) -> Secrets:
-    """Open the management key and every key of the owner map.
+    """Open the management key, every key of the owner map, and what Slack asks for.
 
     Raises:
         ConfigError: one line for each secret that could not be had, and for each key that stands in the map twice.
@@ -73,7 +83,12 @@ def open_secrets(
             problems.append(Problem(here, origin, f"is the same key as {first}; accepts a key in one place"))
     if problems:
         raise refusal(problems)
-    return Secrets(secrets.get(_MANAGEMENT_KEY), tuple(key for _, key in keys))
+    return Secrets(
+        management_key=secrets.get(_MANAGEMENT_KEY),
+        keys=tuple(key for _, key in keys),
+        slack_bot_token=secrets.get(_BOT_TOKEN),
+        slack_webhook_url=secrets.get(_WEBHOOK_URL),
+    )
 
 
 def _keys(settings: Settings, secrets: Mapping[Place, SecretStr]) -> Iterator[tuple[Place, OpenedKey]]:
@@ -92,8 +107,13 @@ def _entries(settings: Settings) -> Iterator[tuple[Place, str, OwnedKey]]:
 
 
 def _references(settings: Settings) -> Iterator[tuple[Place, Reference]]:
-    if settings.openrouter.management_key is not None:
-        yield _MANAGEMENT_KEY, settings.openrouter.management_key
+    for place, reference in (
+        (_MANAGEMENT_KEY, settings.openrouter.management_key),
+        (_BOT_TOKEN, settings.slack.bot_token),
+        (_WEBHOOK_URL, settings.slack.webhook_url),
+    ):
+        if reference is not None:
+            yield place, reference
     for place, _, entry in _entries(settings):
         if entry.key is not None:
             yield (*place, "key"), entry.key

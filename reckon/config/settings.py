@@ -241,22 +241,17 @@ class Settings(Section):
 
 NOT_BUILT_YET: Final = frozenset(
     {
-        "store.lease",
         "poll.sweep_every",
-        "staleness",
         "settle",
         "ingest",
-        "anomaly",
-        "alerts",
-        "slack",
-        "digest",
-        "http",
+        "anomaly.newcomer",
+        "anomaly.price",
+        "slack.app_token",
         "retention",
-        "owners.<id>.slack",
         "owners.<id>.budget",
         "owners.<id>.keys.hash",
         "owners.<id>.match",
-        "teams",
+        "teams.<id>.budget",
     }
 )
 """What is accepted and checked, and does nothing yet; the name of a table stands for all that is in it."""
@@ -269,6 +264,8 @@ def contradictions(settings: Settings) -> Iterator[tuple[tuple[Place, ...], str]
     """Yield each rule that two settings break together: the places concerned, the one to mend first, and the rule."""
     if ("store", "lease") in settings.given and settings.store.lease < 2 * settings.openrouter.timeout:
         yield (("store", "lease"), ("openrouter", "timeout")), "accepts at least twice openrouter.timeout"
+    if settings.slack.bot_token is not None and settings.slack.channel is None:
+        yield (("slack", "bot_token"), ("slack", "channel")), "accepts a bot token only with slack.channel set"
     listen = settings.http.listen
     if listen is not None and not listen.is_loopback and settings.http.token is None:
         yield (("http", "listen"), ("http", "token")), "accepts an address beyond this machine only with http.token set"

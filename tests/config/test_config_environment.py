@@ -64,8 +64,10 @@ class TestAVariable:
             if row.setting == ".".join(setting)
         )
         given = {"settle.schedule": "1s,2s", "slack.channel": "spend"}.get(".".join(setting), value or "env:SOMETHING")
-        settings = load(None, {"HOME": str(tmp_path), variable(setting): given}, tmp_path)
-        assert settings.given == {setting: variable(setting)}
+        with_it = {"RECKON_SLACK__CHANNEL": "C1"} if setting == ("slack", "bot_token") else {}
+        settings = load(None, {"HOME": str(tmp_path), variable(setting): given, **with_it}, tmp_path)
+        assert settings.given[setting] == variable(setting)
+        assert len(settings.given) == 1 + len(with_it)
 
     def test_is_read_from_what_was_handed_in_and_not_from_the_process(self, monkeypatch, tmp_path):
         monkeypatch.setenv("RECKON_POLL__EVERY", "7m")

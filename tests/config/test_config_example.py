@@ -29,7 +29,7 @@ def marked(text: str) -> set[str]:
     found, table = set(), ""
     for line in text.splitlines():
         if heading := re.match(r"\[([\w.-]+)\]", line):
-            table = re.sub(r"^(owners)\.[\w-]+$", r"\1.<id>", re.sub(r"^teams\.[\w-]+$", "teams", heading[1]))
+            table = re.sub(r"^(owners|teams)\.[\w-]+$", r"\1.<id>", heading[1])
         if not line.rstrip().endswith(MARK):
             continue
         if heading:

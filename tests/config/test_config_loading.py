@@ -227,7 +227,7 @@ class TestWhatIsShown:
         openrouter = {{ management_key = "{CANARIES["management_key"]}" }}
         store = {{ url = "postgresql://u:{CANARIES["http_token"]}@h:5432/d?sslpassword={CANARIES["http_token"]}" }}
         poll = {{ every = "90s" }}
-        slack = {{ bot_token = "command:op read 'op://{CANARIES["http_token"]}'" }}
+        slack = {{ bot_token = "command:op read 'op://{CANARIES["http_token"]}'", channel = "C012ABCDEF" }}
         anomaly = {{ byok = false }}
         [owners.dana]
         keys = [{{ name = "a", key = "{SECRET}" }}, {{ name = "b", key = "env:B" }}]
@@ -245,7 +245,7 @@ class TestWhatIsShown:
         assert rows["poll.every"] == ("90s", file)
         assert rows["settle.schedule"][0] == "[1s, 2s, 5s, 15s, 1m, 5m, 15m, 1h, 6h, 1d]"
         assert rows["slack.bot_token"] == ("set (command:op)", file)
-        assert rows["slack.channel"] == (None, "default")
+        assert rows["slack.webhook_url"] == (None, "default")
         assert rows["anomaly.byok"] == ("false", file)
         assert rows["digest.weekly"] == ("mon 09:00", "default")
         assert rows["http.listen"] == ("127.0.0.1:8787", "default")
@@ -264,7 +264,7 @@ class TestWhatIsShown:
 
     def test_what_is_set_and_does_nothing_yet_is_named_once(self, configure):
         text = """
-            slack = { channel = "spend", api_url = "https://slack.example/" }
+            slack = { channel = "spend", app_token = "env:SLACK_APP_TOKEN" }
             poll = { every = "1m", sweep_every = "1m" }
             [owners.dana]
             slack = "U1"
@@ -273,13 +273,12 @@ class TestWhatIsShown:
             slack = "U2"
             keys = [{ name = "a", hash = "%s" }]
         """ % ("0" * 64)
-        assert unbuilt(configure(text, {"RECKON_ANOMALY__SIGMA": "2"})) == (
-            "anomaly",
+        assert unbuilt(configure(text, {"RECKON_ANOMALY__PRICE": "true"})) == (
+            "anomaly.price",
             "owners.<id>.budget",
             "owners.<id>.keys.hash",
-            "owners.<id>.slack",
             "poll.sweep_every",
-            "slack",
+            "slack.app_token",
         )
         assert unbuilt(configure('poll = { every = "1m" }')) == ()
 

@@ -1,0 +1,63 @@
+"""Settings as the policies of the core: each pure function is handed the few it needs, in its own units."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from reckon.config.settings import Settings
+from reckon.core.alert_messages import Person
+from reckon.core.detectors import AnomalyPolicy
+from reckon.core.money import nanos_from_usd
+from reckon.core.noticing import NoticePolicy
+from reckon.core.plans import LedgerPolicy
+from reckon.core.reports import OwnerMap
+
+
+def ledger_policy(settings: Settings, *, judges_silence: bool) -> LedgerPolicy:
+    """Return what a poll needs to count and to judge.
+
+    A poll at the command line does not judge silence: it cannot tell one from its own absence.
+    """
+    notice = NoticePolicy(
+        zone=settings.timezone,
+        anomaly=anomaly_policy(settings),
+        people=people(settings),
+        staleness_after=settings.staleness.after if judges_silence else None,
+        repeat_every=settings.alerts.repeat_every or None,
+    )
+    return LedgerPolicy(zone=settings.timezone, poll_every=settings.poll.every, notice=notice)
+
+
+def anomaly_policy(settings: Settings) -> AnomalyPolicy:
+    """Return what counts as unusual. Deviations are the decimal that was written, not its double."""
+    anomaly = settings.anomaly
+    return AnomalyPolicy(
+        sigma=Fraction(str(anomaly.sigma)),
+        min_history=anomaly.min_history,
+        min_nanos=nanos_from_usd(anomaly.min_usd),
+        byok=anomaly.byok,
+    )
+
+
+def people(settings: Settings) -> Mapping[str, Person]:
+    """Return, for each owner of the map, what messages call them, whom they mention and where they go."""
+    return {
+        owner_id: Person(
+            name=_display_name(owner_id, owner.name),
+            mention=owner.slack,
+            place=settings.teams[owner.team].channel if owner.team and owner.team in settings.teams else None,
+        )
+        for owner_id, owner in settings.owners.items()
+    }
+
+
+def owner_map(settings: Settings) -> OwnerMap:
+    """Return the owner map as reports need it."""
+    return OwnerMap(
+        teams={owner_id: owner.team for owner_id, owner in settings.owners.items()},
+        keys=[(owner_id, key.name) for owner_id, owner in settings.owners.items() for key in owner.keys],
+    )
+
+
+def _display_name(owner_id: str, name: str | None) -> str:
+    """Return both names of an owner where they differ: people know the one, commands the other."""
+    return owner_id if name is None or name.casefold() == owner_id.casefold() else f"{name} ({owner_id})"
