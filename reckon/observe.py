@@ -22,16 +22,31 @@ _SHAPES: Final = re.compile(
     r"|(?<=hooks\.slack\.com/services/)[0-9A-Za-z/]+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
 _HIDDEN: Final = "[hidden]"
-# These print URLs and headers of every request at their own info and debug levels.
-_TALKATIVE: Final = ("httpx", "httpcore", "sqlalchemy", "alembic", "asyncio")
+# These print URLs and headers of every request, or a line for every tick, at their own info and debug levels.
+_TALKATIVE: Final = (
+    "httpx",
+    "httpcore",
+    "sqlalchemy",
+    "alembic",
+    "asyncio",
+    "apscheduler",
+    "uvicorn",
+    "slack_sdk",
+    "aiohttp",
+)
 
 
 class Redactor:
     """Takes secrets out of text."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        given = {secret for secret in secrets if secret}
+        shapeless = {secret for secret in given if not _SHAPES.fullmatch(secret)}
+        # What goes by its shape need not be listed, and a thousand keys in one pattern would cost megabytes. Unless a
+        # listed secret is a part of it: with that taken out, the rest would have the shape no more.
+        listed = shapeless | {secret for secret in given - shapeless if any(part in secret for part in shapeless)}
         # Longest first, so that one which contains another goes whole.
-        known = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
+        known = sorted({form for secret in listed for form in _forms(secret)}, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def __call__(self, text: str) -> str:

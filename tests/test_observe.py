@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import re
+import tracemalloc
 
 import httpx
 import pytest
@@ -187,6 +188,24 @@ def test_a_secret_that_a_renderer_must_escape_is_hidden_all_the_same(style):
 def test_of_two_secrets_one_within_the_other_both_go_whole():
     redact = Redactor(["short-secret", "short-secret-and-more", ""])
     assert redact("short-secret-and-more, short-secret") == "[hidden], [hidden]"
+
+
+def test_a_secret_within_one_that_goes_by_its_shape_leaves_nothing_of_it():
+    redact = Redactor(["sk-or-v1-0123456789abcdef", "456789ab"])
+    assert redact("key sk-or-v1-0123456789abcdef, token 456789ab") == "key [hidden], token [hidden]"
+
+
+def test_a_thousand_keys_cost_no_more_memory_than_one():
+    keys = [inference_key(number) for number in range(1000)]
+    re.purge()
+    tracemalloc.start()
+    try:
+        redact = Redactor([*keys, "short-secret"])
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 100_000
+    assert redact(f"{keys[0]} {keys[-1]} short-secret") == "[hidden] [hidden] [hidden]"
 
 
 # --- Nothing in a name steers --------------------------------------------------------------------------------------

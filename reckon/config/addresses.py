@@ -114,7 +114,9 @@ def absolute_database_url(url: SecretStr, base: Path) -> SecretStr:
     text = url.get_secret_value()
     if not text.startswith(_SQLITE):
         return url
-    return SecretStr(f"{_SQLITE}{base / text.removeprefix(_SQLITE)}")
+    # The path is percent-encoded, as it stands in a URL; the directory is not yet.
+    encoded = Path(str(base).replace("%", "%25"))
+    return SecretStr(f"{_SQLITE}{encoded / text.removeprefix(_SQLITE)}")
 
 
 def masked_database_url(url: SecretStr) -> str:

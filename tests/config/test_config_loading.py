@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sqlalchemy.engine import make_url
 
 from reckon.config import Listen, MonthlyTime, Settings, WeeklyTime, find, load, origins, unbuilt
 from reckon.config.grammar import Unread, duration_text, read_duration
@@ -190,6 +191,17 @@ class TestWhatFollowsFromOtherSettings:
         settings = load(tmp_path / "etc" / "x.toml", {"RECKON_INGEST__SPOOL": "in"}, tmp_path)
         assert settings.store.url.get_secret_value() == f"sqlite:///{tmp_path}/etc/reckon.db"
         assert settings.ingest.spool == tmp_path / "etc" / "in"
+
+    @pytest.mark.parametrize("name", ["100%41", "%", "50% off", "%2541"])
+    def test_a_directory_with_a_percent_sign_is_the_one_that_is_meant(self, tmp_path, name):
+        for url, path in [
+            ("sqlite:///reckon.db", f"{tmp_path}/{name}/reckon.db"),
+            ("sqlite:///a%20b.db", f"{tmp_path}/{name}/a b.db"),
+            ("sqlite:////srv/a%20b.db", "/srv/a b.db"),
+        ]:
+            environ = {"STATE_DIRECTORY": f"{tmp_path}/{name}", "RECKON_DATABASE_URL": url, "HOME": str(tmp_path)}
+            found = load(None, environ, tmp_path).store.url.get_secret_value()
+            assert make_url(found).database == path
 
     def test_a_directory_that_a_url_cannot_name_is_refused(self, tmp_path):
         with pytest.raises(ConfigError, match=r"store\.url .* accepts no directory with \? or #"):
