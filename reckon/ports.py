@@ -58,7 +58,10 @@ class Sink(Protocol):
         ...
 
     async def find(self, delivery: Delivery) -> Receipt | None:
-        """Return where *delivery* already stands, or None if it was certainly not said.
+        """Return where *delivery* already stands, or None where it is to be said once more.
+
+        That is where it was certainly not said, where saying it again does no harm, and where looking has turned out
+        not to be possible; in the last case `deliver` marks it as a possible repetition.
 
         Raises:
             SinkError: nobody can tell now; `retry_after_seconds` where the sink named a wait.

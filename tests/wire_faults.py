@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import httpx
+
 MEBIBYTE = 1 << 20
 
 
@@ -43,6 +45,8 @@ class Wire:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    request: Arrived | None = None
+    """What a script is to answer."""
 
     async def send(self, *pieces: bytes) -> None:
         for piece in pieces:
@@ -110,6 +114,7 @@ async def serve(
                 request = await _request(reader)
                 server.arrived.append(request)
                 server.news.set()
+                wire.request = request
                 script = (scripts or {}).get(request.key, standard)
                 await script(wire)
                 stays = getattr(script, "keeps_alive", False)
@@ -138,7 +143,8 @@ async def _request(reader: asyncio.StreamReader) -> Arrived:
     method, target, _ = first.split(" ")
     path, _, query = target.partition("?")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
-    return Arrived(method, path, query, headers)
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Arrived(method, path, query, headers, body)
 
 
 # --- Scripts -------------------------------------------------------------------------------------------------------
@@ -250,6 +256,34 @@ async def endless_headers(wire: Wire) -> None:
 def redirect(status: str, to: str) -> Script:
     """Point somewhere else."""
     return whole(b"", status, f"Location: {to}")
+
+
+def carried_out(app: Any, then: Script | None = None) -> Script:
+    """Let *app* carry the request out, and answer for it; or lose its answer, and do *then* instead."""
+
+    async def script(wire: Wire) -> None:
+        asked = wire.request
+        url = f"http://carried.test{asked.path}" + (f"?{asked.query}" if asked.query else "")
+        request = httpx.Request(asked.method, url, headers=dict(asked.headers), content=asked.body)
+        # The transport alone: a client above it would log the path, which may be a secret.
+        response = await httpx.ASGITransport(app).handle_async_request(request)
+        await response.aread()
+        if then is not None:
+            return await then(wire)
+        shown = [f"{name}: {value}" for name, value in response.headers.items()]
+        return await wire.send(head(f"{response.status_code} Whatever", *shown), response.content)
+
+    return script
+
+
+def in_turn(*scripts: Script) -> Script:
+    """Serve each request by the next of *scripts*, and all that come after by the last."""
+    left = list(scripts)
+
+    async def script(wire: Wire) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(wire)
+
+    return script
 
 
 def head(status: str, *headers: str) -> bytes:

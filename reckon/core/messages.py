@@ -5,10 +5,8 @@ an hour later is what was true then. How it looks, and what has to be escaped, i
 it is foreign text.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
 
 
 class Tone(StrEnum):
@@ -50,22 +48,3 @@ class Message:
     """Small print, below everything else."""
     mention: str | None = None
     """The Slack id of the person it concerns."""
-
-    def to_json(self) -> str:
-        """Return the message as one line of JSON, for the outbox."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the message that `to_json` wrote."""
-        stored: dict[str, Any] = json.loads(text)
-        table = stored["table"]
-        return cls(
-            headline=stored["headline"],
-            tone=Tone(stored["tone"]),
-            facts=tuple(Fact(**fact) for fact in stored["facts"]),
-            table=table
-            and Table(tuple(table["columns"]), tuple(tuple(row) for row in table["rows"]), tuple(table["figures"])),
-            notes=tuple(stored["notes"]),
-            mention=stored["mention"],
-        )

@@ -60,6 +60,8 @@ class SpendRow:
     watched_from: datetime | None
     former: AbstractSet[Dimension] = frozenset()
     """Which of its owner and key are no longer in the owner map."""
+    before_watching_nanos: int = 0
+    """The part of the report's that is its own: of the keys that are in its place now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ def spend(
                     state=totals.state(keys, gaps, window, now),
                     watched_from=totals.watched_from(keys, window),
                     former=_former(place, owner_map, states),
+                    before_watching_nanos=sum(_before_watching(states[held], window) for held in holders[place]),
                 )
             )
     seen = [key.counters.last_seen_at for key in ledger.keys if key.counters]

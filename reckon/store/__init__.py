@@ -1,5 +1,8 @@
 """The ledger on disk: SQLite or Postgres, behind one class."""
 
-from reckon.store.store import Store, open_store
+from reckon.store.claims import Claim
+from reckon.store.leases import DELIVER
+from reckon.store.opening import open_store
+from reckon.store.store import Store
 
-__all__ = ["Store", "open_store"]
+__all__ = ["DELIVER", "Claim", "Store", "open_store"]

@@ -52,7 +52,7 @@ def require_usable(path: Path, *, create: bool) -> None:
         StoreError: the file is another program's, or lies where SQLite cannot keep its promises.
     """
     if not path.exists() and not create:
-        raise StoreMissing(f"There is no database at {path}. `reckon poll` creates it.")
+        raise StoreMissing(f"There is no database at {path}. `reckon poll` or `reckon run` creates it.")
     _refuse_network_filesystem(path)
     if not path.exists():
         path.touch(mode=0o600)

@@ -4,10 +4,10 @@ Every answer of one `Reading` belongs to the same instant of the database. Sums 
 owner; naming and folding them is the core's work.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -15,7 +15,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import BigInteger, Connection, Integer, Row, Select, func, select, values
 from sqlalchemy.sql import column
 
+from reckon.core.alerts import Alert, Transition
 from reckon.core.closing import OpenDays, days_to_close, days_to_read
+from reckon.core.noticing import Remembered, owners_concerned
+from reckon.core.outbox import Delivery, DeliveryState
 from reckon.core.plans import LedgerPolicy, State
 from reckon.core.records import (
     Amounts,
@@ -24,20 +27,28 @@ from reckon.core.records import (
     KeyState,
     OwnerDay,
     OwnerState,
+    Poll,
     StoredSnapshot,
     TotalState,
+    WatchedKey,
 )
 from reckon.core.totals import KeyTotal
 from reckon.core.verify import KeyHistory
-from reckon.core.windows import Window
-from reckon.store import rows
-from reckon.store.tables import BALANCE, CORRECTION, GAP, KEY, META, OWNER, OWNER_DAY, SNAPSHOT, WINDOW_TOTAL
+from reckon.core.windows import GRAIN, Window, day_window, grain_start, local_date
+from reckon.store import alerts, outbox, rows
+from reckon.store.matching import among
+from reckon.store.tables import BALANCE, CORRECTION, DUE, GAP, KEY, META, OWNER, OWNER_DAY, SNAPSHOT, WINDOW_TOTAL
 
 ZONE: Final = "zone"
+POLLED_AT: Final = "polled_at"
 BALANCES_ASKED_AT: Final = "balances_asked_at"
 SWEPT_PREFIX: Final = "swept:"
+DIGEST_PREFIX: Final = "digest:"
+HOLD_PREFIX: Final = "hold:"
 
 _EDGES_AT_ONCE: Final = 2000  # rows of three parameters each, well below either database's limit
+_ALERTS_REACH_BACK: Final = timedelta(days=2)
+"""Alerts of the day before yesterday can still be those of a running day, in another zone or by a clock set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +57,17 @@ class Reading:
 
     connection: Connection
 
-    def state(self, policy: LedgerPolicy, now: datetime) -> State:
-        """Return what the next poll's plan needs to know."""
+    def state(
+        self, policy: LedgerPolicy, now: datetime, seen: Poll | None = None, watched: Sequence[WatchedKey] = ()
+    ) -> State:
+        """Return what the next poll's plan needs to know.
+
+        Args:
+            policy: the ledger's settings.
+            now: the instant of the poll.
+            seen: what the poll brought; with it, what noticing needs to know of the owners concerned is read as well.
+            watched: the whole owner map.
+        """
         keys = {key.hash: key for key in self.every_key()}
         meta = self.meta()
         zone_key = meta.get(ZONE)
@@ -64,7 +84,10 @@ class Reading:
             for name, value in meta.items()
             if name.startswith(SWEPT_PREFIX)
         }
-        return State(keys, self._dips(keys.values()), days, swept)
+        remembered = (
+            self._remembered(keys, calendar, policy.zone, now, seen=seen, watched=watched) if seen else Remembered()
+        )
+        return State(keys, self._dips(keys.values()), days, swept, remembered)
 
     def every_key(self) -> list[KeyState]:
         """Return every key ever known, by owner and name."""
@@ -100,6 +123,11 @@ class Reading:
         start = self.connection.scalar(select(func.min(WINDOW_TOTAL.c.start)))
         return None if start is None else rows.instant(start)
 
+    def polled_at(self) -> datetime | None:
+        """Return the instant of the last poll that was committed; None before the first."""
+        value = self.meta().get(POLLED_AT)
+        return rows.instant(int(value)) if value else None
+
     def balances(self) -> list[Balance]:
         """Return the account's balance as each key that may see it last saw it, newest first."""
         return [rows.balance(row) for row in self.connection.execute(select(BALANCE).order_by(BALANCE.c.at.desc()))]
@@ -118,9 +146,11 @@ class Reading:
         """Return the facts about the ledger itself."""
         return {row.name: row.value for row in self.connection.execute(select(META))}
 
-    def owner_days(self) -> list[OwnerDay]:
-        """Return every closed day, by owner and day."""
+    def owner_days(self, owners: Collection[str] | None = None) -> list[OwnerDay]:
+        """Return every closed day, or those of some owners, by owner and day."""
         statement = select(OWNER_DAY, OWNER.c.name.label("owner")).join(OWNER).order_by(OWNER.c.name, OWNER_DAY.c.day)
+        if owners is not None:
+            statement = statement.where(among(self.connection, OWNER.c.name, owners))
         return [
             OwnerDay(
                 row.owner,
@@ -156,7 +186,70 @@ class Reading:
                     gaps.get(key.hash, []),
                 )
 
+    # --- Alerts, messages, and what is due ---------------------------------------------------------------------------
+
+    def alerts(self, limit: int | None = None) -> list[Alert]:
+        """Return every alert there ever was, or the last *limit*, newest first."""
+        return alerts.newest_first(self.connection, limit)
+
+    def firing_alerts(self) -> list[Alert]:
+        """Return the alerts that are firing, oldest first."""
+        return alerts.firing(self.connection)
+
+    def transitions(self, alert_id: int) -> list[Transition]:
+        """Return what became of an alert, earliest first."""
+        return alerts.transitions(self.connection, alert_id)
+
+    def outbox(self) -> list[Delivery]:
+        """Return the messages that are waiting or being sent, oldest first."""
+        return outbox.unfinished(self.connection)
+
+    def last_attempts(self) -> dict[str | None, datetime]:
+        """Return when a message to each place was last begun."""
+        return outbox.last_attempts(self.connection)
+
+    def dead_deliveries(self) -> list[Delivery]:
+        """Return the messages that no repetition would bring there, newest first."""
+        return outbox.dead(self.connection)
+
+    def outbox_counts(self) -> dict[DeliveryState, int]:
+        """Return how many messages are in each state."""
+        return outbox.counts(self.connection)
+
+    def held_until(self, sink: str) -> datetime | None:
+        """Return the instant before which *sink* asked to be left alone; None if it never did."""
+        return rows.maybe_instant(self.connection.scalar(select(DUE.c.due_at).where(DUE.c.what == HOLD_PREFIX + sink)))
+
+    def due_dates(self) -> dict[str, date]:
+        """Return the last date that each digest reported, by its name: `digest:daily`."""
+        digests = select(DUE.c.what, DUE.c.value).where(DUE.c.what.startswith(DIGEST_PREFIX), DUE.c.value.is_not(None))
+        return {row.what: date.fromisoformat(row.value) for row in self.connection.execute(digests)}
+
     # --- Parts -------------------------------------------------------------------------------------------------------
+
+    def _remembered(
+        self,
+        keys: Mapping[str, KeyState],
+        calendar: OpenDays,
+        zone: ZoneInfo,
+        now: datetime,
+        *,
+        seen: Poll,
+        watched: Sequence[WatchedKey],
+    ) -> Remembered:
+        today, grain = local_date(now, zone), grain_start(now)
+        totals_today, totals_last_hour = self.totals(
+            [day_window(today, zone), Window(grain - 3 * GRAIN, grain + GRAIN)]
+        )
+        known = alerts.firing_or_since(self.connection, today - _ALERTS_REACH_BACK)
+        concerned = owners_concerned(keys, calendar, known.values(), seen=seen, watched=watched, zone=zone, now=now)
+        days = groupby(self.owner_days(concerned) if concerned else (), key=lambda day: day.owner)
+        return Remembered(
+            totals_today=totals_today,
+            totals_last_hour=totals_last_hour,
+            histories={owner: list(theirs) for owner, theirs in days},
+            alerts=known,
+        )
 
     @contextmanager
     def _stream(self, statement: Select[Any]) -> Iterator[Iterator[Row[Any]]]:

@@ -41,11 +41,13 @@ def instant(epoch_seconds: int) -> datetime:
     return _EPOCH + timedelta(seconds=epoch_seconds)
 
 
-def _maybe_seconds(at: datetime | None) -> int | None:
+def maybe_seconds(at: datetime | None) -> int | None:
+    """Return *at* as whole epoch seconds, or None where there is none."""
     return None if at is None else seconds(at)
 
 
-def _maybe_instant(epoch_seconds: int | None) -> datetime | None:
+def maybe_instant(epoch_seconds: int | None) -> datetime | None:
+    """Return the instant *epoch_seconds* after 1970-01-01T00:00Z, or None where there is none."""
     return None if epoch_seconds is None else instant(epoch_seconds)
 
 
@@ -53,18 +55,22 @@ def _maybe_instant(epoch_seconds: int | None) -> datetime | None:
 
 
 def owner_row(owner: OwnerState) -> dict[str, Any]:
-    """Return *owner* as its row, without the id."""
+    """Return *owner* as its row, without the id and without who polls its keys when."""
     return {
         "name": owner.name,
-        "began_at": _maybe_seconds(owner.began_at),
+        "began_at": maybe_seconds(owner.began_at),
         "open_day": owner.open_day.isoformat() if owner.open_day else None,
+        "guessed_credits_nanos": owner.guessed_credits_nanos,
+        "guessed_byok_nanos": owner.guessed_byok_nanos,
     }
 
 
 def owner_state(row: Row[Any]) -> OwnerState:
     """Return the owner of a row of `owner`."""
     open_day = date.fromisoformat(row.open_day) if row.open_day else None
-    return OwnerState(row.name, _maybe_instant(row.began_at), open_day)
+    return OwnerState(
+        row.name, maybe_instant(row.began_at), open_day, row.guessed_credits_nanos, row.guessed_byok_nanos
+    )
 
 
 def key_row(key: KeyState, owner_ids: Mapping[str, int]) -> dict[str, Any]:
@@ -77,8 +83,8 @@ def key_row(key: KeyState, owner_ids: Mapping[str, int]) -> dict[str, Any]:
         "watched": int(key.watched),
         "label": key.label,
         "failure": key.failure.value if key.failure else None,
-        "failing_since": _maybe_seconds(key.failing_since),
-        "retry_at": _maybe_seconds(key.retry_at),
+        "failing_since": maybe_seconds(key.failing_since),
+        "retry_at": maybe_seconds(key.retry_at),
         "opened_at": seconds(counters.opened_at) if counters else None,
         "last_seen_at": seconds(counters.last_seen_at) if counters else None,
         "n": counters.n if counters else None,
@@ -106,8 +112,8 @@ def key_state(row: Row[Any]) -> KeyState:
             byok=_counter("byok", columns),
         ),
         failure=FailureReason(row.failure) if row.failure else None,
-        failing_since=_maybe_instant(row.failing_since),
-        retry_at=_maybe_instant(row.retry_at),
+        failing_since=maybe_instant(row.failing_since),
+        retry_at=maybe_instant(row.retry_at),
     )
 
 
@@ -158,7 +164,7 @@ def _counter(meter: str, columns: RowMapping) -> Counter:
 
 
 def snapshot_row(key_id: int, row: StoredSnapshot) -> dict[str, Any]:
-    """Return a stored snapshot as its row."""
+    """Return a stored snapshot as its row, in which null stands for no BYOK money."""
     return {
         "key_id": key_id,
         "n": row.n,
@@ -166,8 +172,8 @@ def snapshot_row(key_id: int, row: StoredSnapshot) -> dict[str, Any]:
         "stretch_seconds": (row.at - row.since) // _SECOND,
         "credits_nanos": row.credits_nanos,
         "credits_daily_nanos": row.credits_daily_nanos,
-        "byok_nanos": row.byok_nanos,
-        "byok_daily_nanos": row.byok_daily_nanos,
+        "byok_nanos": row.byok_nanos or None,
+        "byok_daily_nanos": row.byok_daily_nanos or None,
     }
 
 
@@ -179,8 +185,8 @@ def stored_snapshot(row: Row[Any]) -> StoredSnapshot:
         instant(row.at - row.stretch_seconds),
         row.credits_nanos,
         row.credits_daily_nanos,
-        row.byok_nanos,
-        row.byok_daily_nanos,
+        row.byok_nanos or 0,
+        row.byok_daily_nanos or 0,
     )
 
 
@@ -218,14 +224,14 @@ def gap_row(key_id: int, gap: Gap) -> dict[str, Any]:
         "n": gap.n,
         "since": seconds(gap.since),
         "at": seconds(gap.at),
-        "midnight": _maybe_seconds(gap.midnight),
+        "midnight": maybe_seconds(gap.midnight),
         "nanos": gap.nanos,
     }
 
 
 def gap(row: Row[Any]) -> Gap:
     """Return the gap of a row of `gap` joined with its key's `hash`."""
-    return Gap(row.hash, row.n, instant(row.since), instant(row.at), _maybe_instant(row.midnight), row.nanos)
+    return Gap(row.hash, row.n, instant(row.since), instant(row.at), maybe_instant(row.midnight), row.nanos)
 
 
 def window_row(window: WindowSpend, owner_ids: Mapping[str, int], key_ids: Mapping[str, int]) -> dict[str, Any]:

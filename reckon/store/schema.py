@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from reckon.errors import StoreError, StoreMissing
 from reckon.store.engines import APPLICATION_ID
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 """Every schema this release knows, oldest first; the last is the one it works with."""
 
 _MIGRATION_LOCK: Final = 5_267_614_951  # any number that nobody else uses for a Postgres advisory lock
@@ -27,6 +27,8 @@ def migrate(engine: Engine, name: str) -> None:
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            # A table of years is written anew in one statement.
+            connection.execute(text("SELECT set_config('statement_timeout', '0', true)"))
         revision = _revision(connection)
         _refuse_newer(revision, name)
         if revision == REVISIONS[-1]:
@@ -46,10 +48,12 @@ def require_current(engine: Engine, name: str) -> None:
     with engine.connect() as connection:
         revision = _revision(connection)
     if revision is None:
-        raise StoreMissing(f"{name} holds no ledger yet. `reckon poll` creates it.")
+        raise StoreMissing(f"{name} holds no ledger yet. `reckon poll` or `reckon run` creates it.")
     _refuse_newer(revision, name)
     if revision != REVISIONS[-1]:
-        raise StoreError(f"{name} was made by an older Reckon (schema {revision}). `reckon poll` updates it.")
+        raise StoreError(
+            f"{name} was made by an older Reckon (schema {revision}). `reckon poll` or `reckon run` updates it."
+        )
 
 
 def _revision(connection: Connection) -> str | None:

@@ -1,49 +1,44 @@
 """The ledger on disk. One transaction reads it, lets a pure function decide, and writes the plan.
 
-`commit_poll` is the only way money enters. Reading happens inside the transaction that writes, under a lock on the
-owners (SQLite's transaction is exclusive by itself), so no plan is ever made from something already out of date. The
-whole unit may be run again after a deadlock, a broken connection or a commit whose outcome is unknown: the decision is
-pure, and a poll that is already in the ledger changes nothing the second time.
+`commit_poll` is the only way money enters. Reading happens inside the transaction that writes, and while one replica
+decides no other does (SQLite's transaction is exclusive by itself), so no plan is ever made from something already out
+of date. What keeps them apart is a lock of its own and not one on the owners: those are claimed by skipping what is
+locked, and a replica would find nothing to claim while another decides.
+
+Every unit may be run again after a deadlock, a broken connection or a commit whose outcome is unknown: the decision is
+pure, a poll that is already in the ledger changes nothing the second time, and a message is known by its intent.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Final, Self
+from datetime import datetime, timedelta
+from typing import Final, Self, TypeVar
 
-from sqlalchemy import Column, Connection, Engine, Table, bindparam, select, text, update
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
+from reckon.core.digest import DigestPlan
+from reckon.core.outbox import Delivery, DeliveryState, Outgoing
 from reckon.core.plans import LedgerPolicy, Plan, State
+from reckon.core.records import Poll, WatchedKey
 from reckon.errors import StoreError
-from reckon.store import rows
-from reckon.store.engines import (
-    parse,
-    postgres_engine,
-    require_usable,
-    sqlite_path,
-    sqlite_readers,
-    sqlite_writer,
-)
+from reckon.store import claims, leases, outbox, rows
+from reckon.store.claims import Claim
+from reckon.store.leases import DELIVER
 from reckon.store.lock import WriterLock
-from reckon.store.reading import BALANCES_ASKED_AT, SWEPT_PREFIX, ZONE, Reading
+from reckon.store.plan_writing import write_plan
+from reckon.store.reading import HOLD_PREFIX, Reading
 from reckon.store.schema import migrate, require_current
-from reckon.store.tables import (
-    BALANCE,
-    CORRECTION,
-    GAP,
-    KEY,
-    META,
-    OWNER,
-    OWNER_DAY,
-    SNAPSHOT,
-    WINDOW_TOTAL,
-)
-from reckon.store.writing import insert_rows, update_rows, upsert_rows
+from reckon.store.tables import DUE
+from reckon.store.writing import upsert_rows
 
 _ATTEMPTS: Final = 4
+_DECIDING: Final = 5_267_614_952  # any number that nobody else uses for a Postgres advisory lock
+
+_Read = TypeVar("_Read")
+_Decided = TypeVar("_Decided")
+_Done = TypeVar("_Done")
 
 
 class Store:
@@ -71,27 +66,227 @@ class Store:
             else:
                 require_current(self._readers, self.name)
 
-    def commit_poll(self, decide: Callable[[State], Plan], policy: LedgerPolicy, now: datetime) -> Plan:
-        """Let *decide* make a plan from the ledger as it stands, write it, and return it.
+    # --- Deciding ----------------------------------------------------------------------------------------------------
+
+    def transact(
+        self,
+        read: Callable[[Reading], _Read],
+        decide: Callable[[_Read], _Decided],
+        write: Callable[[Connection, _Decided], None],
+    ) -> _Decided:
+        """Read, let *decide* make a plan, write it, and return it: one transaction, while nobody else decides.
 
         Raises:
+            StoreError: the database could not be written, after a few tries. Then nothing was.
+        """
+
+        def unit(connection: Connection) -> _Decided:
+            _let_nobody_else_decide(connection)
+            plan = decide(read(Reading(connection)))
+            write(connection, plan)
+            return plan
+
+        return self._commit(unit)
+
+    def commit_poll(
+        self,
+        decide: Callable[[State], Plan],
+        policy: LedgerPolicy,
+        now: datetime,
+        *,
+        seen: Poll | None = None,
+        watched: Sequence[WatchedKey] = (),
+        claim: Claim | None = None,
+        next_due: datetime | None = None,
+    ) -> Plan:
+        """Let *decide* make a plan from the ledger as it stands, write it, and return it.
+
+        Args:
+            decide: the decision.
+            policy: the ledger's settings.
+            now: the instant of the poll.
+            seen: what the poll brought, where it is also to be judged.
+            watched: the whole owner map, likewise.
+            claim: whose keys were asked. It ends with the commit.
+            next_due: when the owners of the claim are to be polled next; None leaves that as it was.
+
+        Raises:
+            Superseded: another replica has taken over an owner of the claim. Nothing was written.
             StoreError: the database could not be written, after a few tries. Then nothing was, and the next poll's
                 delta spans the gap.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                with self._writer.begin() as connection:
-                    _lock_owners(connection)
-                    plan = decide(Reading(connection).state(policy, now))
-                    _write(connection, plan)
-                return plan  # noqa: TRY300 - only after the commit
-            except (OperationalError, IntegrityError) as error:
-                # A deadlock, a lost connection, another replica that was first: the unit is run again, whole.
-                if attempt == _ATTEMPTS:
-                    raise self._refused(error) from error
-            except SQLAlchemyError as error:
-                raise self._refused(error) from error
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+        def read(ledger: Reading) -> State:
+            if claim:
+                claims.require(ledger.connection, claim)
+            return ledger.state(policy, now, seen, watched)
+
+        def write(connection: Connection, plan: Plan) -> None:
+            write_plan(connection, plan)
+            if claim:
+                claims.finish(connection, claim, next_due)
+
+        return self.transact(read, decide, write)
+
+    def commit_digest(
+        self, read: Callable[[Reading], _Read], decide: Callable[[_Read], DigestPlan], now: datetime
+    ) -> DigestPlan:
+        """Let *decide* make what it will of what *read* finds, write what it says is due and to be said, and return it.
+
+        Raises:
+            StoreError: the database could not be written, after a few tries. Then nothing was.
+        """
+
+        def write(connection: Connection, plan: DigestPlan) -> None:
+            outbox.add(connection, plan.outgoing, now)
+            reported = [{"what": what, "value": day.isoformat()} for what, day in plan.due.items()]
+            upsert_rows(connection, DUE, reported, key=("what",))
+
+        return self.transact(read, decide, write)
+
+    # --- Claims ------------------------------------------------------------------------------------------------------
+
+    def claim_owners(
+        self,
+        owners: Collection[str],
+        now: datetime,
+        *,
+        holder: str,
+        lease: timedelta,
+        every: timedelta,
+        all_due: bool = False,
+        most: int | None = None,
+    ) -> Claim:
+        """Claim those of *owners* whose keys are to be polled now, and that no other replica is polling.
+
+        An owner that the ledger has not met is due. End the claim by `commit_poll`, or `release` it; if neither comes,
+        others may claim the same owners once the lease has run out. SQLite knows no leases: it has one writing process.
+
+        Args:
+            owners: whom to choose from.
+            now: the instant of the poll.
+            holder: the name of this replica, which no other has.
+            lease: how long the claim holds, by the database's clock.
+            every: how far ahead an owner is made due at most; one further away was written by a clock that was ahead.
+            all_due: claim them whether they are due or not.
+            most: how many to claim at most.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        return self._commit(
+            lambda connection: claims.claim(
+                connection, owners, now, holder=holder, lease=lease, every=every, all_due=all_due, most=most
+            )
+        )
+
+    def renew(self, claim: Claim, lease: timedelta) -> None:
+        """Let what is still ours of a claim hold for *lease* from now on; what another has taken over stays theirs.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        if self.is_shared:
+            self._commit(lambda connection: claims.renew(connection, claim, lease))
+
+    def release(self, claim: Claim) -> None:
+        """Give back what is still ours of a claim without having polled: its owners are due as they were.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        if self.is_shared:
+            self._commit(lambda connection: claims.release(connection, claim))
+
+    def next_due(self, owners: Collection[str]) -> datetime | None:
+        """Return when the first of *owners* is due; None if one of them has never been polled.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        with self.reading() as ledger:
+            return claims.next_due(ledger.connection, owners)
+
+    def take(self, what: str, holder: str, lease: timedelta) -> bool:
+        """Take *what* for this replica alone, or keep it for longer; return whether it is now ours.
+
+        On SQLite it always is.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        if not self.is_shared:
+            return True
+        return self._commit(lambda connection: leases.take(connection, what, holder, lease))
+
+    def give_back(self, what: str, holder: str) -> None:
+        """Let another replica take *what* at once, if it is ours.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        if self.is_shared:
+            self._commit(lambda connection: leases.give_back(connection, what, holder))
+
+    # --- The outbox --------------------------------------------------------------------------------------------------
+
+    def outbox(self) -> list[Delivery]:
+        """Return the messages that are waiting or being sent, oldest first.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        with self.reading() as ledger:
+            return ledger.outbox()
+
+    def last_attempts(self) -> dict[str | None, datetime]:
+        """Return when a message to each place was last begun.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        with self.reading() as ledger:
+            return ledger.last_attempts()
+
+    def enqueue(self, outgoing: Iterable[Outgoing], now: datetime) -> None:
+        """Add messages to the outbox, due at once; those whose intent is known are not added again.
+
+        Raises:
+            StoreError: the database could not be written. Then nothing was.
+        """
+        messages = tuple(outgoing)
+        self._commit(lambda connection: outbox.add(connection, messages, now))
+
+    def record_delivery(self, delivery: Delivery, holder: str | None = None) -> None:
+        """Write down how far *delivery* has come; when this returns, no crash undoes it.
+
+        Args:
+            delivery: as it stands now.
+            holder: the replica that has taken `DELIVER`, where there may be others. To write that a message is being
+                sent its lease has to be running; to write what came of it, nobody else may have taken over.
+
+        Raises:
+            Superseded: another replica delivers, or may. Nothing was written.
+            StoreError: the database could not be written. Then nothing was.
+        """
+
+        def unit(connection: Connection) -> None:
+            if holder is not None and leases.are_kept(connection):
+                leases.require(connection, DELIVER, holder, running=delivery.state is DeliveryState.SENDING)
+            outbox.record(connection, delivery)
+
+        self._commit(unit)
+
+    def hold(self, sink: str, until: datetime) -> None:
+        """Remember that *sink* asked to be left alone until an instant.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        held = {"what": HOLD_PREFIX + sink, "due_at": rows.seconds(until)}
+        self._commit(lambda connection: upsert_rows(connection, DUE, [held], key=("what",)))
+
+    # --- Reading, and the rest ---------------------------------------------------------------------------------------
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
@@ -133,6 +328,25 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several replicas may work on this database at once."""
+        return self._writer.dialect.name == "postgresql"
+
+    def _commit(self, unit: Callable[[Connection], _Done]) -> _Done:
+        """Run *unit* in a transaction of its own, again and whole where it might do better; return what it returns."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._writer.begin() as connection:
+                    return unit(connection)
+            except (OperationalError, IntegrityError) as error:
+                # A deadlock, a lost connection, another replica that was first.
+                if attempt == _ATTEMPTS:
+                    raise self._refused(error) from error
+            except SQLAlchemyError as error:
+                raise self._refused(error) from error
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -146,123 +360,7 @@ class Store:
         return StoreError(f"{self.name}: {reason}")
 
 
-def open_store(url: str, *, writes: bool) -> Store:
-    """Open the ledger at *url*; with *writes* create or migrate it, and hold a SQLite file against other writers.
-
-    Raises:
-        StoreMissing: there is no ledger, and *writes* is false.
-        StoreBusy: another process writes to this SQLite file.
-        StoreError: the database is not ours, is newer than we are, or does not answer.
-    """
-    parsed = parse(url)
-    path = sqlite_path(parsed)
-    if path is None:
-        engine = postgres_engine(parsed)
-        store = Store(parsed.render_as_string(hide_password=True), engine, engine)
-    else:
-        store = _open_sqlite(path, writes=writes)
-    try:
-        store.prepare(writes=writes)
-    except BaseException:
-        store.close()
-        raise
-    return store
-
-
-def _open_sqlite(path: Path, *, writes: bool) -> Store:
-    if not writes:
-        require_usable(path, create=False)
-        readers = sqlite_readers(path)
-        return Store(str(path), readers, readers)
-    lock = WriterLock(path).acquire()
-    try:
-        require_usable(path, create=True)
-    except BaseException:
-        lock.release()
-        raise
-    return Store(str(path), sqlite_writer(path), sqlite_readers(path), lock)
-
-
-# --- Writing a plan: a handful of statements, whatever the number of keys ------------------------------------------
-
-
-def _lock_owners(connection: Connection) -> None:
-    """Let no other replica decide about these owners until we have committed."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(OWNER.c.id).order_by(OWNER.c.id).with_for_update())
-
-
-def _write(connection: Connection, plan: Plan) -> None:
-    owner_ids = _save(connection, OWNER, OWNER.c.name, [rows.owner_row(owner) for owner in plan.owners])
-    key_ids = _save(connection, KEY, KEY.c.hash, [rows.key_row(key, owner_ids) for key in plan.keys])
-    _touch(connection, plan)
-    insert_rows(connection, SNAPSHOT, [rows.snapshot_row(key_ids[key_hash], row) for key_hash, row in plan.snapshots])
-    insert_rows(
-        connection,
-        CORRECTION,
-        [rows.correction_row(key_ids[key_hash], correction) for key_hash, correction in plan.corrections],
-    )
-    # One stretch can be written twice: for one meter when it ends, for the other when a dip around it is corrected.
-    upsert_rows(
-        connection,
-        GAP,
-        [rows.gap_row(key_ids[gap.key_hash], gap) for gap in plan.gaps],
-        key=("key_id", "n"),
-        add=("nanos",),
-    )
-    upsert_rows(
-        connection,
-        WINDOW_TOTAL,
-        [rows.window_row(window, owner_ids, key_ids) for window in plan.windows],
-        key=("start", "owner_id", "key_id", "meter"),
-        add=("spend_nanos", "correction_nanos"),
-    )
-    if plan.rebuild_days:
-        connection.execute(OWNER_DAY.delete())
-    upsert_rows(
-        connection,
-        OWNER_DAY,
-        [rows.owner_day_row(day, owner_ids) for day in plan.owner_days],
-        key=("owner_id", "day"),
-        add=("spend_nanos", "correction_nanos", "byok_nanos", "byok_correction_nanos"),
-    )
-    upsert_rows(connection, BALANCE, [rows.balance_row(balance) for balance in plan.balances], key=("seen_by",))
-    facts = {ZONE: plan.zone_key}
-    facts |= {SWEPT_PREFIX + workspace: str(rows.seconds(at)) for workspace, at in plan.swept.items()}
-    if plan.balances_asked_at:
-        facts[BALANCES_ASKED_AT] = str(rows.seconds(plan.balances_asked_at))
-    upsert_rows(connection, META, [{"name": name, "value": value} for name, value in facts.items()], key=("name",))
-
-
-def _save(connection: Connection, table: Table, name: Column[str], saved: list[dict[str, Any]]) -> Mapping[str, int]:
-    """Update the rows that are there by *name*, insert the others, and return the id of every row of the table.
-
-    Not an upsert: on Postgres each one that finds its row still takes a number from the sequence of ids, and a poll a
-    minute of ten thousand keys would use up all of them within half a year.
-    """
-    ids = _ids(connection, table, name)
-    known = [row for row in saved if row[name.name] in ids]
-    new = [row for row in saved if row[name.name] not in ids]
-    update_rows(connection, table, known, by=name.name)
-    if new:
-        insert_rows(connection, table, new)
-        return _ids(connection, table, name)
-    return ids
-
-
-def _ids(connection: Connection, table: Table, name: Column[str]) -> Mapping[str, int]:
-    return {row[1]: row[0] for row in connection.execute(select(table.c.id, name))}
-
-
-def _touch(connection: Connection, plan: Plan) -> None:
-    """Advance the last sight of keys that had not changed: one statement for all keys answered in the same second."""
-    by_instant: dict[datetime, list[str]] = {}
-    for key_hash, at in plan.seen:
-        by_instant.setdefault(at, []).append(key_hash)
-    statement = (
-        update(KEY).where(KEY.c.hash.in_(bindparam("hashes", expanding=True))).values(last_seen_at=bindparam("seen_at"))
-    )
-    for at, hashes in by_instant.items():
-        for first in range(0, len(hashes), 10_000):
-            some = hashes[first : first + 10_000]
-            connection.execute(statement, {"hashes": some, "seen_at": rows.seconds(at)})
+def _let_nobody_else_decide(connection: Connection) -> None:
+    """Wait until no other replica decides, and keep all of them from it until we have committed."""
+    if leases.are_kept(connection):
+        connection.execute(select(func.pg_advisory_xact_lock(_DECIDING)))

@@ -12,7 +12,7 @@ twelve times slower.
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, SmallInteger, Table, Text, text
 from sqlmodel import Field, SQLModel
 
 # STRICT tables on SQLite accept only its own type names.
@@ -27,8 +27,15 @@ def _column(type_: Any, *args: Any, nullable: bool = False, **kwargs: Any) -> An
     return Field(sa_column=Column(type_, *args, nullable=nullable, **kwargs))
 
 
+def _partial_index(name: str, column: str, where: str) -> Index:
+    return Index(name, column, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class OwnerRow(SQLModel, table=True):
-    """Who answers for keys, and how far their days are closed. Rows are never deleted: the past keeps its owners."""
+    """Who answers for keys, how far their days are closed, when their keys are due, and which replica asks them now.
+
+    Rows are never deleted: the past keeps its owners.
+    """
 
     __tablename__: ClassVar[str] = "owner"
     __table_args__: ClassVar[Any] = (_STRICT,)
@@ -37,6 +44,11 @@ class OwnerRow(SQLModel, table=True):
     name: str = _column(Text, unique=True)
     began_at: int | None = _column(BIG, nullable=True)
     open_day: str | None = _column(Text, nullable=True)
+    guessed_credits_nanos: int = _column(BIG, server_default=text("0"))
+    guessed_byok_nanos: int = _column(BIG, server_default=text("0"))
+    due_at: int | None = _column(BIG, nullable=True)
+    lease_until: int | None = _column(BIG, nullable=True)
+    holder: str | None = _column(Text, nullable=True)
 
 
 class KeyRow(SQLModel, table=True):
@@ -84,7 +96,10 @@ class KeyRow(SQLModel, table=True):
 
 
 class SnapshotRow(SQLModel, table=True):
-    """One snapshot that changed something: the raw fact everything else can be recomputed from."""
+    """One snapshot that changed something: the raw fact everything else can be recomputed from.
+
+    Most keys never spend through an upstream key of their own, and on Postgres null takes no room: it stands for 0.
+    """
 
     __tablename__: ClassVar[str] = "snapshot"
     __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
@@ -95,8 +110,8 @@ class SnapshotRow(SQLModel, table=True):
     stretch_seconds: int = _column(Integer)
     credits_nanos: int = _column(BIG)
     credits_daily_nanos: int = _column(BIG)
-    byok_nanos: int = _column(BIG)
-    byok_daily_nanos: int = _column(BIG)
+    byok_nanos: int | None = _column(BIG, nullable=True)
+    byok_daily_nanos: int | None = _column(BIG, nullable=True)
 
 
 class CorrectionRow(SQLModel, table=True):
@@ -174,6 +189,90 @@ class BalanceRow(SQLModel, table=True):
     usage_nanos: int = _column(BIG)
 
 
+class AlertRow(SQLModel, table=True):
+    """A finding that persists, as it stands now. Of keys it holds the hashes alone."""
+
+    __tablename__: ClassVar[str] = "alert"
+    __table_args__: ClassVar[Any] = (
+        Index("alert_day", "day"),
+        _partial_index("alert_firing", "opened_at", "state = 'firing'"),
+        _STRICT,
+    )
+
+    id: int | None = _column(Integer, primary_key=True)
+    fingerprint: str = _column(Text, unique=True)
+    rule: str = _column(Text)
+    owner_id: int | None = _column(Integer, ForeignKey("owner.id"), nullable=True)
+    day: str = _column(Text)
+    state: str = _column(Text)
+    opened_at: int = _column(BIG)
+    resolved_at: int | None = _column(BIG, nullable=True)
+    told_at: int = _column(BIG)
+    told_nanos: int | None = _column(BIG, nullable=True)
+    openings: int = _column(Integer)
+    gap_nanos: int = _column(BIG)
+    spend_nanos: int | None = _column(BIG, nullable=True)
+    threshold_nanos: int | None = _column(BIG, nullable=True)
+    usual_nanos: int | None = _column(BIG, nullable=True)
+    history_days: int | None = _column(Integer, nullable=True)
+    since: int | None = _column(BIG, nullable=True)
+    key_hashes: str = _column(Text)
+
+
+class TransitionRow(SQLModel, table=True):
+    """One change in an alert, and its reason. Rows are never changed or deleted."""
+
+    __tablename__: ClassVar[str] = "transition"
+    __table_args__: ClassVar[Any] = (_STRICT,)
+
+    id: int | None = _column(Integer, primary_key=True)
+    alert_id: int = _column(Integer, ForeignKey("alert.id"), index=True)
+    at: int = _column(BIG)
+    change: str = _column(Text)
+    reason: str = _column(Text)
+    spend_nanos: int | None = _column(BIG, nullable=True)
+
+
+class OutboxRow(SQLModel, table=True):
+    """One message and what became of it. Its intent is unique: what was decided once is said once."""
+
+    __tablename__: ClassVar[str] = "outbox"
+    __table_args__: ClassVar[Any] = (
+        _partial_index("outbox_unfinished", "id", "state IN ('waiting', 'sending')"),
+        _STRICT,
+    )
+
+    id: int | None = _column(Integer, primary_key=True)
+    intent: str = _column(Text, unique=True)
+    manner: str = _column(Text)
+    about: str | None = _column(Text, nullable=True)
+    place_to: str | None = _column(Text, nullable=True)
+    message: str = _column(Text)
+    created_at: int = _column(BIG)
+    due_at: int = _column(BIG)
+    state: str = _column(Text)
+    attempts: int = _column(Integer)
+    attempted_at: int | None = _column(BIG, nullable=True)
+    may_have_been_said: int = _column(SMALL)
+    trouble: str | None = _column(Text, nullable=True)
+    receipt_place: str | None = _column(Text, nullable=True)
+    receipt_name: str | None = _column(Text, nullable=True)
+    delivered_at: int | None = _column(BIG, nullable=True)
+
+
+class DueRow(SQLModel, table=True):
+    """What is to be done again or not yet: when, how far it got, and which replica does it now."""
+
+    __tablename__: ClassVar[str] = "due"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    what: str = _column(Text, primary_key=True)
+    due_at: int | None = _column(BIG, nullable=True)
+    value: str | None = _column(Text, nullable=True)
+    lease_until: int | None = _column(BIG, nullable=True)
+    holder: str | None = _column(Text, nullable=True)
+
+
 class MetaRow(SQLModel, table=True):
     """Facts about the ledger itself: whose days are closed, when each workspace was last swept."""
 
@@ -196,7 +295,14 @@ GAP: Final = _table(GapRow)
 WINDOW_TOTAL: Final = _table(WindowTotalRow)
 OWNER_DAY: Final = _table(OwnerDayRow)
 BALANCE: Final = _table(BalanceRow)
+ALERT: Final = _table(AlertRow)
+TRANSITION: Final = _table(TransitionRow)
+OUTBOX: Final = _table(OutboxRow)
+DUE: Final = _table(DueRow)
 META: Final = _table(MetaRow)
 
-TABLES: Final[Sequence[Table]] = (OWNER, KEY, SNAPSHOT, CORRECTION, GAP, WINDOW_TOTAL, OWNER_DAY, BALANCE, META)
+TABLES: Final[Sequence[Table]] = (
+    *(OWNER, KEY, SNAPSHOT, CORRECTION, GAP, WINDOW_TOTAL, OWNER_DAY, BALANCE),
+    *(ALERT, TRANSITION, OUTBOX, DUE, META),
+)
 METADATA: Final = SQLModel.metadata

@@ -11,9 +11,9 @@ rows of them.
 from collections.abc import Callable
 from functools import cache
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Executable, Function, Table, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, Function, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
@@ -25,23 +25,32 @@ _NEW: Final = "new_"
 _Insert = TypeVar("_Insert", postgresql.Insert, sqlite.Insert)
 
 
+class _Merge(NamedTuple):
+    """What becomes of a row that stands already, found by its *key*; with nothing to replace or to add to, nothing."""
+
+    key: _Names
+    replaced: _Names = ()
+    added: _Names = ()
+
+
 def insert_rows(connection: Connection, table: Table, new: list[Row]) -> None:
-    """Insert *new* rows."""
-    upsert_rows(connection, table, new, key=())
+    """Insert *new* rows; one that stands already is an error."""
+    _insert(connection, table, new)
 
 
 def upsert_rows(connection: Connection, table: Table, new: list[Row], *, key: _Names, add: _Names = ()) -> None:
     """Insert *new* rows; where one of the same *key* stands, add the columns *add* to it and replace the others.
 
-    No two of the new rows have the same key. Without a *key*, one that stands is an error.
+    No two of the new rows have the same key.
     """
-    if not new:
-        return
-    names = tuple(new[0])
-    if connection.dialect.name == "postgresql":
-        connection.execute(_postgres_upsert(table, names, key, add), _columns(new))
-    else:
-        _run_on_sqlite(connection, *_sqlite_upsert(table, names, key, add), new)
+    if new:
+        replaced = tuple(name for name in new[0] if name not in {*key, *add})
+        _insert(connection, table, new, _Merge(key, replaced, add))
+
+
+def insert_missing(connection: Connection, table: Table, new: list[Row], *, key: _Names) -> None:
+    """Insert those of the *new* rows of whose *key* none stands yet, and leave what stands alone."""
+    _insert(connection, table, new, _Merge(key))
 
 
 def update_rows(connection: Connection, table: Table, known: list[Row], *, by: str) -> None:
@@ -55,13 +64,23 @@ def update_rows(connection: Connection, table: Table, known: list[Row], *, by: s
         _run_on_sqlite(connection, *_sqlite_update(table, names, by), known)
 
 
+def _insert(connection: Connection, table: Table, new: list[Row], merge: _Merge | None = None) -> None:
+    if not new:
+        return
+    names = tuple(new[0])
+    if connection.dialect.name == "postgresql":
+        connection.execute(_postgres_insert(table, names, merge), _columns(new))
+    else:
+        _run_on_sqlite(connection, *_sqlite_insert(table, names, merge), new)
+
+
 # --- Postgres: a statement for all rows ----------------------------------------------------------------------------
 
 
 @cache
-def _postgres_upsert(table: Table, names: _Names, key: _Names, add: _Names) -> Executable:
+def _postgres_insert(table: Table, names: _Names, merge: _Merge | None) -> Executable:
     unnested = select(*_arrays(table, names))
-    return _or_merge(postgresql.insert(table).from_select(names, unnested), table, names, key, add)
+    return _or_merge(postgresql.insert(table).from_select(names, unnested), table, merge)
 
 
 @cache
@@ -90,8 +109,8 @@ def _run_on_sqlite(connection: Connection, statement: str, in_order: _InOrder, n
 
 
 @cache
-def _sqlite_upsert(table: Table, names: _Names, key: _Names, add: _Names) -> tuple[str, _InOrder]:
-    return _compiled(_or_merge(sqlite.insert(table), table, names, key, add), names)
+def _sqlite_insert(table: Table, names: _Names, merge: _Merge | None) -> tuple[str, _InOrder]:
+    return _compiled(_or_merge(sqlite.insert(table), table, merge), names)
 
 
 @cache
@@ -103,19 +122,20 @@ def _sqlite_update(table: Table, names: _Names, by: str) -> tuple[str, _InOrder]
 def _compiled(statement: ClauseElement, names: _Names = ()) -> tuple[str, _InOrder]:
     compiled: Any = statement.compile(dialect=sqlite.dialect(), column_keys=names or None)
     order = [name.removeprefix(_NEW) for name in compiled.positiontup]
-    return str(compiled), itemgetter(*order)
+    pick = itemgetter(*order)
+    return str(compiled), pick if len(order) > 1 else lambda row: (pick(row),)
 
 
 def _new(name: str) -> str:
     return _NEW + name
 
 
-def _or_merge(statement: _Insert, table: Table, names: _Names, key: _Names, add: _Names) -> _Insert:
-    if not key:
+def _or_merge(statement: _Insert, table: Table, merge: _Merge | None) -> _Insert:
+    if merge is None:
         return statement
-    replaced = {
-        name: table.c[name] + statement.excluded[name] if name in add else statement.excluded[name]
-        for name in names
-        if name not in key
-    }
-    return statement.on_conflict_do_update(index_elements=key, set_=replaced)
+    excluded = statement.excluded
+    new: dict[str, ColumnElement[Any]] = {name: excluded[name] for name in merge.replaced}
+    new |= {name: table.c[name] + excluded[name] for name in merge.added}
+    if not new:
+        return statement.on_conflict_do_nothing(index_elements=merge.key)
+    return statement.on_conflict_do_update(index_elements=merge.key, set_=new)

@@ -6,7 +6,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import committing, memory, polling, starting, storing, verifying, writing
+from tests.bench import committing, memory, polling, starting, storing, ticking, verifying, writing
 from tests.bench.figures import Figure, NotMeasured
 from tests.databases import NoPostgres
 
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "verifying": verifying,
     "starting": starting,
     "memory": memory,
+    "ticking": ticking,
 }
 
 

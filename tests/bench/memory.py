@@ -1,4 +1,4 @@
-"""What a process weighs that has polled so many keys, beside one that has only imported what it is built of.
+"""What the daemon weighs that has polled so many keys, beside a process that only imported what it is built of.
 
 Each is a fresh process, in every round. What a further key weighs is told by a process with five times as many.
 """
@@ -86,6 +86,8 @@ def _configuration(server: Upstream, keys: int) -> str:
         [
             f'openrouter.base_url = "{server.base_url}"',
             'log.level = "error"',
+            'poll.every = "1s"',
+            'http.listen = "127.0.0.1:0"',
             *(
                 f"owners.owner-{number}.keys = ["
                 + ", ".join(f'{{ name = "key-{place}", key = "{key}" }}' for place, key in enumerate(theirs))

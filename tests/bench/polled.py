@@ -1,11 +1,12 @@
 """A process to weigh: `python -m tests.bench.polled CONFIG CERTIFICATE`.
 
-It polls the keys of a configuration a few times, in no other way than the daemon will, and prints what it weighed at
-most and at the end, in KiB. It imports nothing but Reckon and what the daemon is built of.
+It is the daemon: it polls the keys of a configuration a few times, with its HTTP surface open, and prints what it
+weighed at most and at the end, in KiB. It imports nothing but Reckon and what the daemon is built of.
 """
 
 import asyncio
 import importlib
+import os
 import ssl
 import sys
 from pathlib import Path
@@ -14,17 +15,24 @@ SIX_PACKAGES = ("apscheduler.schedulers.asyncio", "httpx", "sqlmodel", "slack_sd
 POLLS = 3
 
 
-async def _poll(config: Path, certificate: str) -> None:
-    from reckon.app import open_poller  # noqa: PLC0415 - the process beside it imports the six packages alone
-    from reckon.config import load  # noqa: PLC0415 - as above
+async def _watch(config: Path, certificate: str) -> None:
+    from reckon.config import load  # noqa: PLC0415 - the process beside it imports the six packages alone
+    from reckon.daemon import Daemon  # noqa: PLC0415 - as above
     from reckon.sources.openrouter import LaneTransport  # noqa: PLC0415 - as above
 
     settings = load(config, {})
     transport = LaneTransport(settings.poll.concurrency, ssl.create_default_context(cafile=certificate))
-    async with open_poller(settings, {}, transport=transport) as poller:
-        for _ in range(POLLS):
-            plan = await poller.poll(poller.app.clock())
-            assert plan.polled == len(poller.watched), plan.failures[:1]
+    daemon = Daemon(lambda: settings, dict(os.environ), transport=transport)
+
+    async def stop_after_some_polls() -> None:
+        while daemon.pulse.polls < POLLS:  # noqa: ASYNC110 - nobody tells when a poll is done
+            await asyncio.sleep(0.05)
+        assert daemon.pulse.keys_failed == 0
+        daemon.stop()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(stop_after_some_polls())
+        group.create_task(daemon.run())
 
 
 def _resident_kib() -> tuple[int, int]:
@@ -37,5 +45,5 @@ if __name__ == "__main__":
     for name in SIX_PACKAGES:
         importlib.import_module(name)
     if sys.argv[1:]:
-        asyncio.run(_poll(Path(sys.argv[1]), sys.argv[2]))
+        asyncio.run(_watch(Path(sys.argv[1]), sys.argv[2]))
     print(*_resident_kib())  # noqa: T201 - the answer

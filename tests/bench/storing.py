@@ -86,8 +86,8 @@ def _write_snapshots(store: Store, size: Size) -> int:
                         "stretch_seconds": stretch_seconds,
                         "credits_nanos": totals[place],
                         "credits_daily_nanos": totals[place] - midnight_totals[place],
-                        "byok_nanos": 0,
-                        "byok_daily_nanos": 0,
+                        "byok_nanos": None,
+                        "byok_daily_nanos": None,
                     }
                 )
             insert_rows(connection, SNAPSHOT, found)

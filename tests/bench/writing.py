@@ -146,8 +146,8 @@ def _snapshots(n: int, keys: int) -> list[Row]:
             "stretch_seconds": 300,
             "credits_nanos": 25_000_000_000 + 1_000_003 * n + key,
             "credits_daily_nanos": 1_000_003 * n,
-            "byok_nanos": 0,
-            "byok_daily_nanos": 0,
+            "byok_nanos": None,
+            "byok_daily_nanos": None,
         }
         for key in range(1, keys + 1)
     ]

@@ -5,19 +5,23 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy import Engine, MetaData, create_engine, event, inspect, select
 from sqlalchemy.exc import OperationalError
 
 import reckon.store
+from reckon.core import plans
+from reckon.core.records import Balance, Poll
 from reckon.errors import StoreError
 from reckon.store import open_store
-from reckon.store.engines import parse
+from reckon.store.engines import APPLICATION_ID, parse
 from reckon.store.schema import REVISIONS
-from reckon.store.tables import METADATA
+from reckon.store.tables import METADATA, SNAPSHOT
+from tests.builders import DAY, at, book_of, contents, key_hash, policy, snapshot, usd, watched
 
 
 @contextmanager
@@ -107,7 +111,8 @@ def test_every_sqlite_table_is_strict_and_has_a_rowid_only_where_it_is_the_key(s
     with connected(sqlite_url) as connection:
         tables = connection.exec_driver_sql("PRAGMA table_list").mappings().all()
     ours = {table["name"]: (table["strict"], table["wr"]) for table in tables if table["name"] in METADATA.tables}
-    assert ours == {name: (1, 0 if name in {"owner", "key"} else 1) for name in METADATA.tables}
+    numbered = {"owner", "key", "alert", "transition", "outbox"}
+    assert ours == {name: (1, 0 if name in numbered else 1) for name in METADATA.tables}
 
 
 # --- Half-way ------------------------------------------------------------------------------------------------------
@@ -155,7 +160,10 @@ def test_a_migration_killed_at_any_statement_leaves_no_half_schema_and_the_next_
             assert tables_in(url) == [], f"after {died[0]}"
 
         assert schema_of(url) == expected
-        assert sum(statement.lstrip().startswith("CREATE TABLE") for statement in deaths) == len(METADATA.tables) + 1
+        made = {
+            statement.split()[2].strip('"') for statement in deaths if statement.lstrip().startswith("CREATE TABLE")
+        }
+        assert made == {*METADATA.tables, "alembic_version"}
 
 
 def test_a_migration_killed_half_way_is_completed_by_the_next_start(fresh_database):
@@ -184,3 +192,113 @@ def test_starting_again_migrates_nothing(database_url):
         event.remove(Engine, "before_cursor_execute", watch)
 
     assert (schema_of(database_url), changed) == (before, [])
+
+
+# --- From an earlier release ---------------------------------------------------------------------------------------
+
+NOON = at("2026-11-20 12:00")
+OWNER_MAP = (watched("a"), watched("b"), watched("byok", "ben"))
+TOTALS = ("0", "1", "4", "9", "7.5", "7.6", "8", "20", "30")  # with a fall that stays
+
+
+def poll_on(store, day, *, keys=("a", "b", "byok")):
+    now = NOON + day * DAY
+    answers = (snapshot(now, TOTALS[day], key=name, byok=str(day) if name == "byok" else "0") for name in keys)
+    poll = Poll(tuple(answers), (), (Balance(key_hash("a"), now, usd("9"), usd(day)),), balances_asked=True)
+    owner_map = tuple(watched(name) for name in keys if name not in {"a", "b", "byok"}) + OWNER_MAP
+    store.commit_poll(lambda state: plans.after_poll(state, poll, owner_map, policy(), now), policy(), now)
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """All that a ledger holds after some days, as this release writes it down."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('history')}/reckon.db"
+    with open_store(url, writes=True) as store:
+        for day in range(8):
+            poll_on(store, day)
+        held = contents(book_of(store))
+    with connected(url) as connection:
+        rows = {
+            table.name: [dict(row) for row in connection.execute(table.select()).mappings()]
+            for table in METADATA.sorted_tables
+        }
+    assert all(held[name] for name in ("snapshots", "corrections", "gaps", "windows", "days", "balances"))
+    return rows, held
+
+
+def lay_down_as_0001(url, rows):
+    """Make a ledger as the release with schema 0001 would have left it."""
+    engine = create_engine(parse(url))
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(reckon.store.__file__).parent / "migrations"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        old = MetaData()
+        old.reflect(connection)
+        for table in old.sorted_tables:
+            for row in rows.get(table.name, ()):
+                values = {column.name: row[column.name] for column in table.columns}
+                if table.name == "snapshot":
+                    values |= {name: values[name] or 0 for name in ("byok_nanos", "byok_daily_nanos")}
+                connection.execute(table.insert(), values)
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+        else:
+            for name in ("owner", "key"):
+                connection.exec_driver_sql(
+                    f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), (SELECT max(id) FROM {name}))"  # noqa: S608 - our own words
+                )
+    engine.dispose()
+
+
+def all_rows(url):
+    with connected(url) as connection:
+        return {
+            name: sorted(map(repr, connection.exec_driver_sql(f'SELECT * FROM "{name}"')))  # noqa: S608 - our own words
+            for name in inspect(connection).get_table_names()
+        }
+
+
+def test_a_ledger_of_the_first_release_is_taken_over_to_the_last_row_and_goes_on(fresh_database, history):
+    rows, held = history
+    with fresh_database() as url, fresh_database() as fresh:
+        lay_down_as_0001(url, rows)
+        with pytest.raises(StoreError, match=r"older Reckon \(schema 0001\)"):
+            open_store(url, writes=False)
+
+        with open_store(url, writes=True) as store:
+            assert contents(book_of(store)) == held
+            assert store.damage() == []
+            with store.reading() as ledger:
+                byok = ledger.connection.execute(select(SNAPSHOT.c.byok_nanos, SNAPSHOT.c.byok_daily_nanos)).all()
+                assert ledger.alerts() == ledger.outbox() == []
+            assert {nanos is None for row in byok for nanos in row} == {True, False}
+            assert 0 not in {nanos for row in byok for nanos in row}
+            before = book_of(store).amounts()
+            poll_on(store, 8, keys=("a", "b", "byok", "new"))
+            assert book_of(store).amounts().spend_nanos == before.spend_nanos + 2 * usd("10")
+
+        migrated(fresh)
+        assert schema_of(url) == schema_of(fresh)
+
+
+def test_an_update_killed_at_any_statement_leaves_the_old_ledger_and_the_next_start_completes(fresh_database, history):
+    rows, held = history
+    with fresh_database() as url:
+        lay_down_as_0001(url, rows)
+        before = all_rows(url)
+        for number in count():
+            with dying_at(number) as died:
+                try:
+                    migrated(url)
+                except StoreError as refusal:
+                    assert "the process was killed" in str(refusal)  # noqa: PT017 - it may also succeed
+            if not died:
+                break
+            assert all_rows(url) == before, f"after {died[0]}"
+
+        assert number > 12
+        with open_store(url, writes=False) as store:
+            assert contents(book_of(store)) == held

@@ -1,8 +1,7 @@
 """Postgres: two replicas, lost connections, restarts. Whatever happens, what the counters show is counted once."""
 
 import threading
-import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 
 import psycopg
 import pytest
@@ -13,9 +12,9 @@ from reckon.core.windows import Window
 from reckon.errors import StoreError
 from reckon.store import open_store
 from tests.builders import MINUTE, SECOND, at, book_of, failure, key_hash, policy, snapshot, total_of, usd, watched
+from tests.store.meanwhile import DEADLINE_SECONDS, in_another_thread, wait_until
 
 NOON = at("2026-11-20 12:00")
-DEADLINE_SECONDS = 20
 
 
 @pytest.fixture
@@ -43,35 +42,6 @@ def spent(store):
     with store.reading() as ledger:
         (held,) = ledger.totals([Window(at("1970-01-01 00:00"), at("2100-01-01 00:00"))])
     return total_of(total.amounts for total in held).spend_nanos
-
-
-def wait_until(condition):
-    ends = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < ends, "waited too long"
-        time.sleep(0.005)
-
-
-@contextmanager
-def in_another_thread(act):
-    """Do *act* meanwhile; at the end of the block it has returned, and anything it raised is raised here."""
-    trouble = []
-
-    def run():
-        try:
-            act()
-        except BaseException as error:  # noqa: BLE001 - it is raised in the test's own thread
-            trouble.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join(DEADLINE_SECONDS)
-    assert not thread.is_alive()
-    if trouble:
-        raise trouble[0]
 
 
 # --- Two replicas --------------------------------------------------------------------------------------------------

@@ -6,15 +6,14 @@ driver is called, one statement after another, until a unit has run through with
 
 import threading
 from collections import Counter
-from contextlib import contextmanager
 from copy import deepcopy
 from itertools import count
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine, event, func, select
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.exc import DataError
 
 from reckon.core import plans
 from reckon.core.money import HIGHEST_PLAUSIBLE_NANOS
@@ -41,6 +40,7 @@ from tests.builders import (
     usd,
     watched,
 )
+from tests.store.faults import failing, lost_connection, whenever
 
 NOON = at("2026-11-20 12:00")
 
@@ -215,6 +215,19 @@ def test_the_largest_counters_are_kept_to_the_nano_dollar(store):
     assert held.amounts() == Amounts(1, 0, 0, 0)
 
 
+def test_a_snapshot_without_byok_money_holds_null_in_its_place_and_is_read_as_zero(store):
+    commit_one(store, "2026-11-20 12:00", "10")
+    commit_one(store, "2026-11-20 12:01", "10", byok="0.000000001")
+    commit_one(store, "2026-11-20 12:02", "10", byok="2", byok_daily="1")
+
+    with store.reading() as ledger:
+        columns = select(SNAPSHOT.c.byok_nanos, SNAPSHOT.c.byok_daily_nanos).order_by(SNAPSHOT.c.n)
+        held = [tuple(row) for row in ledger.connection.execute(columns)]
+    assert held == [(None, None), (1, None), (usd("2"), usd("1"))]
+    stored = book_of(store).snapshots[key_hash("key")]
+    assert [(row.byok_nanos, row.byok_daily_nanos) for row in stored] == [(0, 0), (1, 0), (usd("2"), usd("1"))]
+
+
 def test_sums_beyond_the_dollars_of_one_key_are_exact(store):
     keys = [f"key {n}" for n in range(1_000)]
     owner_map = tuple(watched(name) for name in keys)
@@ -349,36 +362,6 @@ def before_and_after(store, emptied):
     begin_interestingly(lambda *args, **kwargs: commit(store, *args, **kwargs))
     assert contents(book_of(store)) == before
     return before, after
-
-
-@contextmanager
-def whenever(moment, act):
-    """Do *act* at every *moment* of any engine."""
-    event.listen(Engine, moment, act)
-    try:
-        yield
-    finally:
-        event.remove(Engine, moment, act)
-
-
-@contextmanager
-def failing(moment, number, error, *, times=1):
-    """Let the statement *number*, counted from 0, raise *error* before or after it, and so the next ones."""
-    reached = count()
-    raised = []
-
-    def fail(*_):
-        n = next(reached)
-        if n >= number and len(raised) < times:
-            raised.append(n)
-            raise error
-
-    with whenever(moment, fail):
-        yield raised
-
-
-def lost_connection():
-    return OperationalError("?", {}, Exception("the connection was lost"))
 
 
 @pytest.mark.parametrize("moment", ["before_cursor_execute", "after_cursor_execute"])
@@ -580,7 +563,8 @@ def test_every_column_of_money_is_sixty_four_bits_of_integer_and_nothing_else_ho
     assert set(money.values()) == {"BigInteger"}
     assert len(money) > 20
     small = {column for (_, column), type_ in held.items() if type(type_).__name__ in NOT_MONEY}
-    ids = {"id", "key_id", "owner_id"}
+    ids = {"id", "key_id", "owner_id", "alert_id"}
     counts = {"n", "first_n", "last_n", "stretch_seconds", "watched", "meter"}
+    counts |= {"openings", "history_days", "attempts", "may_have_been_said"}
     dips = {f"{meter}_dip_{name}" for meter in Meter for name in ("polls", "first_n")}
     assert small <= ids | counts | dips

@@ -1,0 +1,51 @@
+"""Opening a ledger: whose database it is, who may write to it, and that its schema is ours."""
+
+from pathlib import Path
+
+from reckon.store.engines import (
+    parse,
+    postgres_engine,
+    require_usable,
+    sqlite_path,
+    sqlite_readers,
+    sqlite_writer,
+)
+from reckon.store.lock import WriterLock
+from reckon.store.store import Store
+
+
+def open_store(url: str, *, writes: bool) -> Store:
+    """Open the ledger at *url*; with *writes* create or migrate it, and hold a SQLite file against other writers.
+
+    Raises:
+        StoreMissing: there is no ledger, and *writes* is false.
+        StoreBusy: another process writes to this SQLite file.
+        StoreError: the database is not ours, is newer than we are, or does not answer.
+    """
+    parsed = parse(url)
+    path = sqlite_path(parsed)
+    if path is None:
+        engine = postgres_engine(parsed)
+        store = Store(parsed.render_as_string(hide_password=True), engine, engine)
+    else:
+        store = _open_sqlite(path, writes=writes)
+    try:
+        store.prepare(writes=writes)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _open_sqlite(path: Path, *, writes: bool) -> Store:
+    if not writes:
+        require_usable(path, create=False)
+        readers = sqlite_readers(path)
+        return Store(str(path), readers, readers)
+    lock = WriterLock(path).acquire()
+    try:
+        require_usable(path, create=True)
+    except BaseException:
+        lock.release()
+        raise
+    return Store(str(path), sqlite_writer(path), sqlite_readers(path), lock)
