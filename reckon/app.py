@@ -1,32 +1,24 @@
-"""The composition root: settings in, everything a command needs out. The only place that knows all the parts.
+"""Questions about one ledger: settings in, answers out. An `App` asks nobody outside and opens no secret.
 
-An `App` answers questions about the ledger and opens no secret. A `Poller` is what asks OpenRouter; it needs every
-secret of the owner map, and a store it may write.
+What asks OpenRouter and tells Slack is `reckon.watch`.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from datetime import UTC, datetime
+from typing import Self
 
-from reckon.config import Settings, open_secrets
+from reckon.config import Settings, owner_map
 from reckon.core import reports, verify
-from reckon.core.plans import LedgerPolicy, Plan
-from reckon.core.records import Balance, KeyState, OwnerState, WatchedKey
-from reckon.core.reports import Dimension, Ledger, OwnerMap, SpendReport
+from reckon.core.alerts import Alert, Transition
+from reckon.core.outbox import Delivery, DeliveryState
+from reckon.core.records import Balance, KeyState, OwnerState
+from reckon.core.reports import Dimension, Ledger, SpendReport
 from reckon.core.verify import Difference
 from reckon.core.windows import Window
 from reckon.store import Store, open_store
 
-if TYPE_CHECKING:
-    import httpx
-
-    from reckon.sources.openrouter.source import OpenRouterSource
-
 Clock = Callable[[], datetime]
-_BALANCE_BY_KEYS_EVERY = timedelta(days=1)
-"""Without a management key every key is asked whether it may see the balance; most may not, so this is rare."""
 
 
 def system_clock() -> datetime:
@@ -50,11 +42,7 @@ class App:
         self.settings = settings
         self.store = store
         self.clock = clock
-        self.owner_map = OwnerMap(
-            teams={owner_id: owner.team for owner_id, owner in settings.owners.items()},
-            keys=[(owner_id, key.name) for owner_id, owner in settings.owners.items() for key in owner.keys],
-        )
-        self.policy = LedgerPolicy(zone=settings.timezone, poll_every=settings.poll.every)
+        self.owner_map = owner_map(settings)
 
     def spend(self, by: Sequence[Dimension], span: Window | None = None) -> SpendReport:
         """Return who spent how much in *span*, or since the first opening."""
@@ -75,6 +63,41 @@ class App:
         met = {(key.owner, key.name) for key in known if key.watched}
         unmet = [KeyState("", owner, name, watched=True) for owner, name in self.owner_map.keys]
         return [*known, *(key for key in unmet if (key.owner, key.name) not in met)]
+
+    def watched_keys(self) -> list[KeyState]:
+        """Return the keys that are asked for, as far as the ledger has met them."""
+        with self.store.reading() as ledger:
+            return [key for key in ledger.every_key() if key.watched]
+
+    def polled_at(self) -> datetime | None:
+        """Return the instant of the last poll, by whichever process."""
+        with self.store.reading() as ledger:
+            return ledger.polled_at()
+
+    def alerts(self) -> list[Alert]:
+        """Return every alert, newest first."""
+        with self.store.reading() as ledger:
+            return ledger.alerts()
+
+    def last_transitions(self, alerts: Iterable[Alert]) -> Mapping[str, Transition]:
+        """Return what became of each of *alerts* last, by fingerprint."""
+        with self.store.reading() as ledger:
+            found = [ledger.transitions(alert.id) for alert in alerts if alert.id is not None]
+        return {life[-1].fingerprint: life[-1] for life in found if life}
+
+    def outbox_counts(self) -> Mapping[DeliveryState, int]:
+        """Return how many messages are in each state."""
+        with self.store.reading() as ledger:
+            return ledger.outbox_counts()
+
+    def unfinished_messages(self) -> list[Delivery]:
+        """Return the messages that are waiting or being sent, oldest first."""
+        return self.store.outbox()
+
+    def dead_messages(self) -> list[Delivery]:
+        """Return the messages that no repetition would deliver, newest first: a person must mend something."""
+        with self.store.reading() as ledger:
+            return ledger.dead_deliveries()
 
     def owners(self) -> list[OwnerState]:
         """Return every owner the ledger knows, and those of the map it has not met."""
@@ -129,91 +152,3 @@ def open_app(settings: Settings, *, clock: Clock = system_clock) -> App:
         StoreError: it cannot be used.
     """
     return App(settings, open_store(settings.store.url.get_secret_value(), writes=False), clock=clock)
-
-
-@dataclass(frozen=True, slots=True)
-class Poller:
-    """Asks OpenRouter about every key of the owner map, and commits what it means."""
-
-    app: App
-    watched: Sequence[WatchedKey]
-    source: "OpenRouterSource"
-
-    async def poll(self, now: datetime, *, heed_waits: bool = True) -> Plan:
-        """Do one poll as of *now*. See `reckon.jobs.poll.poll`."""
-        from reckon.jobs.poll import poll  # noqa: PLC0415 - reports have no use for it
-
-        openrouter, settings = self.app.settings.openrouter, self.app.settings.poll
-        return await poll(
-            self.source,
-            self.app.store,
-            self.watched,
-            self.app.policy,
-            now,
-            balances_every=_balances_every(
-                settings.credits_every, by_keys=openrouter.management_key is None, at_once=not heed_waits
-            ),
-            heed_waits=heed_waits,
-        )
-
-
-def _balances_every(wanted: timedelta, *, by_keys: bool, at_once: bool) -> timedelta | None:
-    """Return how often the account's balance is asked for; None if the setting turned it off."""
-    if not wanted:
-        return None
-    if by_keys:
-        return max(wanted, _BALANCE_BY_KEYS_EVERY)
-    return timedelta(0) if at_once else wanted
-
-
-@asynccontextmanager
-async def open_poller(
-    settings: Settings,
-    environ: Mapping[str, str],
-    *,
-    clock: Clock = system_clock,
-    transport: "httpx.AsyncBaseTransport | None" = None,
-) -> AsyncIterator[Poller]:
-    """Open the secrets, the ledger to write it, and the way to OpenRouter.
-
-    Args:
-        settings: the configuration in force.
-        environ: where `env:` references look.
-        clock: what stamps answers.
-        transport: takes the place of the network.
-
-    Raises:
-        ConfigError: a secret cannot be had, or a key stands in the map twice.
-        StoreBusy: another process writes to this SQLite file.
-        StoreError: the ledger cannot be used.
-    """
-    from reckon.observe import configure  # noqa: PLC0415 - reports log nothing
-    from reckon.sources.openrouter import OpenRouterClient, OpenRouterSource  # noqa: PLC0415 - reports ask nobody
-
-    secrets = open_secrets(settings, environ)
-    values = {key.hash: key.secret for key in secrets.keys if key.secret}
-    every_secret = [*values.values(), *([secrets.management_key] if secrets.management_key else [])]
-    configure(
-        level=settings.log.level,
-        style=settings.log.format,
-        secrets=[secret.get_secret_value() for secret in every_secret],
-    )
-    store = open_store(settings.store.url.get_secret_value(), writes=True)
-    client = OpenRouterClient(
-        settings.openrouter.base_url,
-        timeout_seconds=settings.openrouter.timeout.total_seconds(),
-        clock=clock,
-        concurrency=settings.poll.concurrency,
-        transport=transport,
-    )
-    source = OpenRouterSource(
-        client,
-        values,
-        clock=clock,
-        management_key=secrets.management_key,
-        concurrency=settings.poll.concurrency,
-    )
-    watched = [WatchedKey(key.hash, key.owner, key.name) for key in secrets.keys]
-    with App(settings, store, clock=clock) as app:
-        async with client:
-            yield Poller(app, watched, source)

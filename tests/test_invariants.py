@@ -22,18 +22,25 @@ CORE_MAY_IMPORT = {
 }
 
 WHO_MAY_IMPORT = {
+    "aiohttp": ["reckon.sinks.slack"],
     "alembic": ["reckon.store"],
     "apscheduler": ["reckon.daemon"],
-    "httpx": ["reckon.sources", "reckon.app", "reckon.cli.demo"],
+    "httpx": ["reckon.sources", "reckon.watch", "reckon.daemon", "reckon.cli.demo"],
+    "prometheus_client": ["reckon.web"],
     "psycopg": ["reckon.store"],
-    "pydantic": ["reckon.config", "reckon.references", "reckon.sources.openrouter"],
+    "pydantic": [
+        *("reckon.config", "reckon.references", "reckon.sources.openrouter", "reckon.sinks.slack"),
+        *("reckon.watch", "reckon.web"),
+    ],
     "pydantic_settings": ["reckon.config"],
     "rich": ["reckon.cli"],
     "slack_sdk": ["reckon.sinks.slack"],
     "sqlalchemy": ["reckon.store"],
     "sqlmodel": ["reckon.store"],
     "starlette": ["reckon.fakes", "reckon.web"],
+    "structlog": ["reckon.observe", "reckon.jobs", "reckon.daemon"],
     "typer": ["reckon.cli"],
+    "uvicorn": ["reckon.web"],
 }
 
 ASK_FOR_HELP = """
@@ -49,7 +56,10 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 sys.exit(code)
 """
 
-SLOW_TO_IMPORT = ["apscheduler", "httpx", "pydantic", "slack_sdk", "sqlalchemy", "sqlmodel", "starlette", "structlog"]
+SLOW_TO_IMPORT = [
+    *("aiohttp", "alembic", "apscheduler", "httpx", "prometheus_client", "pydantic", "slack_sdk", "sqlalchemy"),
+    *("sqlmodel", "starlette", "structlog", "uvicorn"),
+]
 
 NAMES_THAT_SAY_NOTHING = {"base", "common", "helpers", "manager", "models", "service", "utils"}
 

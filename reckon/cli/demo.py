@@ -1,23 +1,36 @@
-"""`reckon demo`: a month of an invented team, counted by the real thing.
+"""`reckon demo`: a month of an invented team, counted, judged and told by the real thing.
 
-The account is a fake inside this process; everything else is what runs in production: a configuration file, the poll,
-the ledger in a SQLite file, the reports, `verify`. Time is the fake's own, so that a month takes seconds.
+The account is a fake inside this process; everything else is what runs in production: a configuration file, the jobs,
+the ledger in a SQLite file, the rule, the messages. Time is the fake's own, so that a month takes seconds, and the jobs
+are called as the daemon would call them. With `--serve` the account then goes on living in real time, and it is the
+daemon itself that watches it.
 """
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reckon.app import App, Poller
-    from reckon.core.reports import SpendReport
+    from httpx import AsyncBaseTransport
+
+    from reckon.app import Clock
+    from reckon.core.outbox import Delivery
     from reckon.fakes.month import Month
+    from reckon.fakes.world import World
+    from reckon.jobs.deliver import Deliverer
 
 _QUIET: Final = timedelta(hours=1)
 _WATCHFUL: Final = timedelta(minutes=5)
+_TICK_SECONDS: Final = 0.25
+
+# Digests go out as soon as what they report is over, since the month ends with its last day.
+_DIGESTS: Final = 'digest = { daily = "00:00", weekly = "mon 00:00", monthly = "1 00:00" }'
+_FOR_THE_MONTH: Final = (_DIGESTS, 'poll.every = "5m"', 'log.level = "error"')
+_FOR_THE_DAEMON: Final = (_DIGESTS, 'poll.every = "5s"')
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,8 +38,10 @@ def add_to(app: typer.Typer) -> None:
     app.command("demo")(demo)
 
 
-def demo() -> None:
-    """A month of an invented team: no key needed.
+def demo(
+    serve: Annotated[bool, typer.Option("--serve", help="Then let the daemon watch on, until Ctrl-C.")] = False,
+) -> None:
+    """A month of an invented team: no key and no Slack needed.
 
     The account is a fake inside this process, and nothing is left behind.
     """
@@ -34,32 +49,83 @@ def demo() -> None:
     import tempfile
     from pathlib import Path
 
+    with tempfile.TemporaryDirectory(prefix="reckon-demo-") as directory:
+        asyncio.run(_live(Path(directory), serve=serve))
+    print("\nThis ledger is gone again. For your own keys, start from config.example.toml.")
+
+
+async def _live(directory: "Path", *, serve: bool) -> None:
     from httpx import ASGITransport
 
-    from reckon.app import open_poller
-    from reckon.config import load
     from reckon.fakes import month, openrouter
 
     invented = month.build()
     invented.world.recording = False
-
-    async def live(directory: Path) -> None:
-        settings = load(_configuration(directory, invented), {})
-        transport = ASGITransport(app=openrouter.app(invented.world))
-        clock = lambda: invented.world.now  # noqa: E731 - a clock is a function of nothing
-        async with open_poller(settings, {}, clock=clock, transport=transport) as poller:
-            polls = await _poll_the_month(poller, invented)
-            _tell(poller.app, invented, polls)
-
-    with tempfile.TemporaryDirectory(prefix="reckon-demo-") as directory:
-        asyncio.run(live(Path(directory)))
+    transport = ASGITransport(app=openrouter.app(invented.world))
+    clock = lambda: invented.world.now  # noqa: E731 - a clock is a function of nothing
+    await _live_the_month(directory, invented, clock, transport)
+    if serve:
+        await _watch_on(directory, invented, clock, transport)
 
 
-def _configuration(directory: "Path", invented: "Month") -> "Path":
-    """Write the owner map as a person would, readable by its owner alone since the keys stand in it."""
-    lines = ['poll.every = "1h"', 'log.level = "warning"']
+# --- The month --------------------------------------------------------------------------------------------------------
+
+
+async def _live_the_month(
+    directory: "Path", invented: "Month", clock: "Clock", transport: "AsyncBaseTransport"
+) -> None:
+    """Do at each instant of the month what the daemon would do then, and tell what came of it."""
+    from io import StringIO
+
+    from reckon.cli.demo_story import tell
+    from reckon.cli.printing import progress_bar
+    from reckon.config import load
+    from reckon.jobs.deliver import Deliverer
+    from reckon.sinks.console import ConsoleSink
+    from reckon.watch import open_watcher
+
+    settings = load(_written(directory, invented, _FOR_THE_MONTH), {})
+    instants = [*_instants(invented)]
+    said: list[Delivery] = []
+    async with open_watcher(settings, {}, clock=clock, transport=transport) as watcher:
+        # What is said is told as a part of the story, and not between its lines.
+        unseen = ConsoleSink(StringIO())
+        store, lease = watcher.app.store, settings.store.lease
+        deliverer = Deliverer(unseen, store, clock=clock, holder=watcher.holder, lease=lease)
+        with progress_bar() as progress:
+            for at in progress.track(instants, description="Living a month"):
+                invented.world.move_to(at)
+                polled = await watcher.poll(at)
+                is_midnight = at.hour == at.minute == 0  # no digest is due at any other time
+                if (is_midnight and await watcher.digest(at)) or (polled and polled.plan.outgoing):
+                    said += await _deliver(deliverer, invented.world)
+        await tell(watcher.app, invented, polls=len(instants), said=said)
+
+
+def _instants(invented: "Month") -> Iterator[datetime]:
+    """Yield when to poll: every two hours, and on the last day every five minutes."""
+    at = invented.starts_at
+    while at <= invented.ends_at:
+        yield at
+        at += _QUIET if at < invented.last_day_starts_at else _WATCHFUL
+
+
+async def _deliver(deliverer: "Deliverer", world: "World") -> "list[Delivery]":
+    """Deliver all that waits, letting the world's time pass where the daemon would wait; return what was attempted."""
+    attempted = []
+    while (turn := await deliverer.take_turn()).next_look:
+        if turn.delivery:
+            attempted.append(turn.delivery)
+        world.move_to(max(world.now, turn.next_look))
+    return attempted
+
+
+def _written(directory: "Path", invented: "Month", settings: Sequence[str]) -> "Path":
+    """Write the configuration as a person would, readable by its owner alone since the keys stand in it."""
+    lines = [*settings]
     for owner_id, owner in invented.owners.items():
-        lines += [f"[owners.{owner_id}]", f'name = "{owner.name}"', f'team = "{owner.team}"', "keys = ["]
+        lines += [f"[owners.{owner_id}]", f'name = "{owner.name}"', f'team = "{owner.team}"']
+        lines += [f'slack = "{owner.slack}"', "keys = ["]
         lines += [f'  {{ name = "{name}", key = "{secret}" }},' for name, secret in owner.keys]
         lines += ["]"]
     path = directory / "reckon.toml"
@@ -68,69 +134,54 @@ def _configuration(directory: "Path", invented: "Month") -> "Path":
     return path
 
 
-async def _poll_the_month(poller: "Poller", invented: "Month") -> int:
-    """Poll every hour, and on the last day every five minutes; return how many polls that were."""
-    from reckon.cli.printing import progress_bar
-
-    world = invented.world
-    instants = []
-    at = invented.starts_at
-    while at <= invented.ends_at:
-        instants.append(at)
-        at += _QUIET if at < invented.last_day_starts_at else _WATCHFUL
-    with progress_bar() as progress:
-        for at in progress.track(instants, description="Living a month"):
-            world.move_to(at)
-            await poller.poll(world.now)
-    return len(instants)
+# --- And after it -----------------------------------------------------------------------------------------------------
 
 
-def _tell(app: "App", invented: "Month", polls: int) -> None:
-    """Print the month as the commands would, and then what happened on its last day."""
-    from reckon.cli.ledger import verified
-    from reckon.cli.printing import counted
-    from reckon.cli.spend_table import show
-    from reckon.core.reports import Dimension
-    from reckon.core.windows import Window
-    from reckon.fakes.month import RUNAWAY_OWNER
+async def _watch_on(directory: "Path", invented: "Month", clock: "Clock", transport: "AsyncBaseTransport") -> None:
+    """Let the account go on living, and the daemon watch it, until it is told to stop."""
+    import asyncio
 
-    keys = sum(len(owner.keys) for owner in invented.owners.values())
-    print(f"An invented team: {len(invented.owners)} owners with {keys} keys, polled {polls:,} times over a month.\n")
-    show(app.spend([Dimension.OWNER]))
-    print()
-    show(app.spend([Dimension.DAY]))
+    from reckon.config import load
+    from reckon.daemon import Daemon
 
-    last_day = app.spend([Dimension.OWNER, Dimension.HOUR], Window(invented.last_day_starts_at, invented.ends_at))
-    quiet_days = app.spend([Dimension.OWNER, Dimension.DAY], Window(invented.starts_at, invented.last_day_starts_at))
-    print("\n" + _what_happened(invented, last_day, quiet_days) + "\n")
-    show(_of_the_runaway(last_day), subject=f"Spend of {RUNAWAY_OWNER}")
-
-    verdict = verified(app)
-    found = counted(len(verdict.differences), "difference")
-    print(f"\nverify: {counted(verdict.checked, 'snapshot')} read again, {found}.")
-    print("\nThis ledger is gone again. For your own keys, start from config.example.toml.")
-
-
-def _what_happened(invented: "Month", last_day: "SpendReport", quiet_days: "SpendReport") -> str:
-    from reckon.core.money import dollars
-    from reckon.fakes.month import RUNAWAY_OWNER
-
-    before = _of_the_runaway(quiet_days)
-    return (
-        f"What made the last day so dear: {RUNAWAY_OWNER} ran away at {invented.runaway_starts_at:%H:%M}.\n"
-        f"It spent {dollars(_of_the_runaway(last_day).total.spend_nanos)} that day, and at most "
-        f"{dollars(max(row.amounts.spend_nanos for row in before.rows))} on any day before."
+    address = _free_address()
+    path = _written(directory, invented, [*_FOR_THE_DAEMON, f'http.listen = "{address}"'])
+    print(
+        "\nThe team goes on spending, and the daemon watches: a poll every five seconds.\n"
+        f"http://{address}/metrics shows the figures, /healthz how it is.\n"
+        "Ctrl-C ends it.",
+        flush=True,
     )
+    living = asyncio.create_task(_live_on(invented))
+    try:
+        await Daemon(lambda: load(path, {}), {}, clock=clock, transport=transport).run()
+    finally:
+        living.cancel()
 
 
-def _of_the_runaway(report: "SpendReport") -> "SpendReport":
-    """Return the rows of *report* that are about the agent, cut by time alone."""
-    from dataclasses import replace
+async def _live_on(invented: "Month") -> None:
+    """Let the team's time pass as fast as ours, and their money with it."""
+    import asyncio
+    from time import monotonic
 
-    from reckon.core.records import Amounts
-    from reckon.core.reports import Dimension
-    from reckon.fakes.month import RUNAWAY_OWNER
+    world, began = invented.world, monotonic()
+    for charge in invented.onward():
+        world.spend(charge.key, charge.nanos, at=charge.at)
+        while world.now < charge.at:
+            await asyncio.sleep(_TICK_SECONDS)
+            world.move_to(invented.ends_at + timedelta(seconds=monotonic() - began))
 
-    rows = [row for row in report.rows if row.place[Dimension.OWNER] == RUNAWAY_OWNER]
-    by = [dimension for dimension in report.by if dimension is not Dimension.OWNER]
-    return replace(report, by=by, rows=rows, total=sum((row.amounts for row in rows), Amounts()))
+
+def _free_address() -> str:
+    """Return the usual address of the HTTP surface, or one that is free if it is taken."""
+    import socket
+    from contextlib import suppress
+
+    from reckon.config import Listen, Settings
+
+    usual = Settings().http.listen
+    if usual:
+        with suppress(OSError), socket.create_server((usual.host, usual.port)):
+            return str(usual)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return str(Listen(*listener.getsockname()))

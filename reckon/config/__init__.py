@@ -17,7 +17,7 @@ from reckon.config.addresses import Listen
 from reckon.config.grammar import MonthlyTime, WeeklyTime
 from reckon.config.loading import find, load
 from reckon.config.opening import OpenedKey, Secrets, open_secrets
-from reckon.config.policies import anomaly_policy, ledger_policy, owner_map, people
+from reckon.config.policies import anomaly_policy, digest_policy, ledger_policy, owner_map, people
 from reckon.config.settings import NOT_BUILT_YET, Budget, OwnedKey, Owner, Settings, Team
 from reckon.config.showing import Origin, origins, unbuilt
 
@@ -35,6 +35,7 @@ __all__ = [
     "Team",
     "WeeklyTime",
     "anomaly_policy",
+    "digest_policy",
     "find",
     "ledger_policy",
     "load",

@@ -21,6 +21,7 @@ _MOST_AT_ONCE: Final = 32
 _MANAGEMENT_KEY: Final[Place] = ("openrouter", "management_key")
 _BOT_TOKEN: Final[Place] = ("slack", "bot_token")
 _WEBHOOK_URL: Final[Place] = ("slack", "webhook_url")
+_HTTP_TOKEN: Final[Place] = ("http", "token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,11 @@ class Secrets:
     keys: tuple[OpenedKey, ...]
     slack_bot_token: SecretStr | None = field(default=None, repr=False)
     slack_webhook_url: SecretStr | None = field(default=None, repr=False)
+    http_token: SecretStr | None = field(default=None, repr=False)
 
     def values(self) -> list[str]:
         """Return every secret as text, for the log to leave out."""
-        others = (self.management_key, self.slack_bot_token, self.slack_webhook_url)
+        others = (self.management_key, self.slack_bot_token, self.slack_webhook_url, self.http_token)
         opened = [*others, *(key.secret for key in self.keys)]
         return [secret.get_secret_value() for secret in opened if secret]
 
@@ -59,7 +61,7 @@ class Secrets:
 def open_secrets(
     settings: Settings, environ: Mapping[str, str], *, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS
 ) -> Secrets:
-    """Open the management key, every key of the owner map, and what Slack asks for.
+    """Open every secret there is: the keys of the owner map, and what OpenRouter, Slack and our own surface ask for.
 
     Raises:
         ConfigError: one line for each secret that could not be had, and for each key that stands in the map twice.
@@ -88,6 +90,7 @@ def open_secrets(
         keys=tuple(key for _, key in keys),
         slack_bot_token=secrets.get(_BOT_TOKEN),
         slack_webhook_url=secrets.get(_WEBHOOK_URL),
+        http_token=secrets.get(_HTTP_TOKEN),
     )
 
 
@@ -111,6 +114,7 @@ def _references(settings: Settings) -> Iterator[tuple[Place, Reference]]:
         (_MANAGEMENT_KEY, settings.openrouter.management_key),
         (_BOT_TOKEN, settings.slack.bot_token),
         (_WEBHOOK_URL, settings.slack.webhook_url),
+        (_HTTP_TOKEN, settings.http.token),
     ):
         if reference is not None:
             yield place, reference

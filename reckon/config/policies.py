@@ -6,6 +6,8 @@ from fractions import Fraction
 from reckon.config.settings import Settings
 from reckon.core.alert_messages import Person
 from reckon.core.detectors import AnomalyPolicy
+from reckon.core.digest import DigestPolicy
+from reckon.core.digest_calendar import DigestKind, DigestTime
 from reckon.core.money import nanos_from_usd
 from reckon.core.noticing import NoticePolicy
 from reckon.core.plans import LedgerPolicy
@@ -35,6 +37,23 @@ def anomaly_policy(settings: Settings) -> AnomalyPolicy:
         min_history=anomaly.min_history,
         min_nanos=nanos_from_usd(anomaly.min_usd),
         byok=anomaly.byok,
+    )
+
+
+def digest_policy(settings: Settings) -> DigestPolicy:
+    """Return what digests need: when each is due, and about whom."""
+    digest = settings.digest
+    times = (
+        digest.daily and DigestTime(DigestKind.DAILY, digest.daily),
+        digest.weekly and DigestTime(DigestKind.WEEKLY, digest.weekly.at, digest.weekly.weekday),
+        digest.monthly and DigestTime(DigestKind.MONTHLY, digest.monthly.at, digest.monthly.day),
+    )
+    return DigestPolicy(
+        zone=settings.timezone,
+        times=tuple(when for when in times if when),
+        people=people(settings),
+        owner_map=owner_map(settings),
+        byok=settings.anomaly.byok,
     )
 
 

@@ -4,8 +4,8 @@ Every figure in a message is one of the finding's own, so the message can be hel
 configured zone, with its name.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 from reckon.core.alerts import Alert, Finding, Rule
 from reckon.core.detectors.view import AnomalyPolicy
 from reckon.core.messages import Fact, Message, Tone
-from reckon.core.money import dollars
-from reckon.core.records import FailureReason, KeyState
+from reckon.core.money import dollars, usd_text
+from reckon.core.records import FailureReason, KeyState, TotalState
 from reckon.core.windows import Window
 
 
@@ -49,87 +49,128 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class DayFacts:
-    """What is known of an owner's day besides the finding."""
+    """What is known of an owner's day besides the finding. What nobody knows of a day that is over is None or 0."""
 
-    day: date
     window: Window
-    runs: bool
-    """Whether the day is not over yet."""
-    driver: str | None
+    state: TotalState
+    driver: str | None = None
     """The key with most of the day's spend."""
-    driver_share: float
-    last_hour_nanos: int
-    guessed_nanos: int
+    driver_share: float = 0.0
+    hourly_nanos: int = 0
+    """What an hour costs, at the pace of the last one."""
+    guessed_nanos: int = 0
     """What a gap over midnight may have held of this day, and is not counted."""
+    byok_nanos: int = 0
+    """How much of what is counted went through the team's own upstream keys."""
 
 
 # --- A day that is unusual -----------------------------------------------------------------------------------------
 
 
-def unusual_day(finding: Finding, facts: DayFacts, policy: AnomalyPolicy, person: Person, moment: Moment) -> Message:
-    """Return the message that opens an alert about a day, or stands in its place once the figures have grown."""
-    spent = dollars(finding.spend_nanos or 0)
-    when = "today" if facts.runs else f"on {day_name(facts.day)}"
-    lines = [Fact("When", _when(facts, moment)), Fact("Rule", _rule(finding, policy))]
-    if facts.driver and facts.runs:
-        lines.append(Fact("Driver", f"key {facts.driver} {facts.driver_share:.0%}"))
-    if facts.runs and facts.last_hour_nanos:
+def unusual_day(
+    finding: Finding,
+    facts: DayFacts,
+    policy: AnomalyPolicy,
+    person: Person,
+    moment: Moment,
+    *,
+    noticed_at: datetime | None = None,
+) -> Message:
+    """Return the message that opens an alert about a day, or stands in its place once the figures have grown.
+
+    Args:
+        finding: what was seen.
+        facts: what else is known of the day.
+        policy: the settings of the rule.
+        person: whose day it is.
+        moment: when this is said.
+        noticed_at: when the alert opened, if that was not now.
+    """
+    runs = moment.now < facts.window.end
+    lines = [
+        Fact("When", _while_it_runs(facts, moment, noticed_at or moment.now) if runs else _afterwards(facts, moment)),
+        Fact("Rule", _rule(finding, policy)),
+    ]
+    if facts.driver:
+        lines.append(Fact("Driver", f"key {_short(facts.driver)} {facts.driver_share:.0%}"))
+    if facts.byok_nanos:
+        lines.append(Fact("BYOK", f"{dollars(facts.byok_nanos)} of it went through your own upstream keys"))
+    if facts.hourly_nanos:
         lines.append(Fact("If it goes on", _if_it_goes_on(finding, facts, moment)))
-    lines.append(Fact("Data", _data(facts, moment)))
+    doubt = f"; up to {dollars(facts.guessed_nanos)} more, from a gap over midnight" if facts.guessed_nanos else ""
+    lines.append(data(facts.state, moment, doubt))
+    when = "today" if runs else f"on {day_name(finding.day)}"
     return Message(
-        headline=f"{person.name} spent {spent} {when} - usually {_usual(finding)} a day",
+        headline=f"{person.name} spent {_spent(finding)} {when} - {_usually(finding)}",
         tone=Tone.ALARM,
         facts=tuple(lines),
         mention=person.mention,
     )
 
 
-def day_is_over(finding: Finding, person: Person) -> Message:
-    """Return the message that ends an alert about a day."""
-    return Message(
-        headline=f"{person.name}: {day_name(finding.day)} ended at {dollars(finding.spend_nanos or 0)}"
-        f" - usually {_usual(finding)} a day",
-        tone=Tone.CALM,
-    )
+def day_is_over(finding: Finding, person: Person, *facts: Fact) -> Message:
+    """Return the message that ends an alert about a day with its final figure."""
+    headline = f"{person.name}: {day_name(finding.day)} ended at {_spent(finding)} - {_usually(finding)}"
+    return Message(headline, Tone.CALM, facts)
+
+
+def data(state: TotalState, moment: Moment, doubt: str = "") -> Fact:
+    """Return how far the figures of a message can be trusted, and as of when."""
+    return Fact("Data", f"{state.value}, as of {moment.clock(moment.now)}{doubt}")
 
 
 def why_unusual(finding: Finding) -> str:
     """Return the reason of the transition that opens an alert about a day."""
+    spent, threshold = _apart(finding.spend_nanos or 0, finding.threshold_nanos or 0)
     return (
-        f"{dollars(finding.spend_nanos or 0)} is above {dollars(finding.threshold_nanos or 0)},"
-        f" by a mean of {_usual(finding)} over {finding.history_days} days"
+        f"{spent} is above the threshold of {threshold}; the mean of {finding.history_days} days is {_usual(finding)}"
     )
 
 
+def why_told_again(finding: Finding, told_nanos: int) -> str:
+    """Return the reason of the transition that edits an alert about a day."""
+    spent, told = _apart(finding.spend_nanos or 0, told_nanos)
+    return f"{spent} is more than a tenth above the {told} told last"
+
+
+def _spent(finding: Finding) -> str:
+    return _apart(finding.spend_nanos or 0, finding.usual_nanos or 0)[0]
+
+
 def _usual(finding: Finding) -> str:
-    return dollars(finding.usual_nanos) if finding.usual_nanos else "nothing"
+    return _apart(finding.spend_nanos or 0, finding.usual_nanos or 0)[1]
 
 
-def _when(facts: DayFacts, moment: Moment) -> str:
-    ends = moment.clock(facts.window.end)
-    if not facts.runs:
-        return f"the day was over at {ends}, and its money was seen later"
-    return f"noticed {moment.clock(moment.now)}; the day ends in {span(facts.window.end - moment.now)}"
+def _usually(finding: Finding) -> str:
+    return f"usually {_usual(finding)} a day" if finding.usual_nanos else "usually nothing"
+
+
+def _apart(one: int, other: int) -> tuple[str, str]:
+    """Return two amounts as a person reads them, or exactly where they would read the same."""
+    shown = dollars(one), dollars(other)
+    return shown if shown[0] != shown[1] or one == other else (f"${usd_text(one)}", f"${usd_text(other)}")
+
+
+def _while_it_runs(facts: DayFacts, moment: Moment, noticed_at: datetime) -> str:
+    return f"noticed {moment.clock(noticed_at)}; the day ends in {span(facts.window.end - moment.now)}"
+
+
+def _afterwards(facts: DayFacts, moment: Moment) -> str:
+    return f"the day was over at {moment.clock(facts.window.end)}, and its money was seen later"
 
 
 def _rule(finding: Finding, policy: AnomalyPolicy) -> str:
     rule = (
-        f"the day > mean + {float(policy.sigma):g} sigma = {dollars(finding.threshold_nanos or 0)}"
+        f"above mean + {float(policy.sigma):g} sigma = {dollars(finding.threshold_nanos or 0)}"
         f" over {finding.history_days} days"
     )
     return f"{rule}, and more than {dollars(policy.min_nanos)} above the mean" if policy.min_nanos else rule
 
 
 def _if_it_goes_on(finding: Finding, facts: DayFacts, moment: Moment) -> str:
-    left = max((facts.window.end - moment.now) / timedelta(hours=1), 0.0)
-    projected = (finding.spend_nanos or 0) + round(facts.last_hour_nanos * left)
-    return f"{dollars(projected)} by the end of the day, at the last hour's pace of {dollars(facts.last_hour_nanos)}"
-
-
-def _data(facts: DayFacts, moment: Moment) -> str:
-    state = "provisional" if facts.runs else "counted"
-    guess = f"; up to {dollars(facts.guessed_nanos)} more, from a gap over midnight" if facts.guessed_nanos else ""
-    return f"{state}, as of {moment.clock(moment.now)}{guess}"
+    left_seconds = int((facts.window.end - moment.now).total_seconds())
+    projected = (finding.spend_nanos or 0) + facts.hourly_nanos * left_seconds // 3600
+    return f"{dollars(projected)} by the end of the day, at {dollars(facts.hourly_nanos)} an hour"
 
 
 # --- A silence -----------------------------------------------------------------------------------------------------
@@ -145,85 +186,109 @@ _REASONS: Final = {
     FailureReason.UNEXPECTED_ANSWER: "the answer is not as documented",
     FailureReason.IMPLAUSIBLE: "the figures are implausible",
 }
-_NAMED_KEYS: Final = 5
+_NAMED_KEYS: Final = 3
+_LONGEST_NAME: Final = 32
 
 
 def silence(finding: Finding, keys: Mapping[str, KeyState], person: Person, moment: Moment) -> Message:
-    """Return the message that opens an alert about a silence."""
-    about = [keys[key_hash] for key_hash in finding.key_hashes if key_hash in keys]
+    """Return the message that opens an alert about a silence, or stands in its place once more keys are silent."""
+    about = [keys[key_hash] for key_hash in finding.key_hashes]
+    by_reason = _by_reason(about)
     since = moment.clock(finding.since or moment.now)
     if finding.owner is None:
-        return Message(
-            headline=f"Reckon has seen nothing of OpenRouter since {since}",
-            tone=Tone.ALARM,
-            facts=(
-                Fact("Why", _reasons(about)),
-                Fact("Keys", f"all {len(about)}" if len(about) > 1 else "the only one"),
-                Fact("Meanwhile", "what is spent is counted with the next good answer"),
-            ),
-        )
-    return Message(
-        headline=f"{person.name}: {_key_names(about)} unseen since {since}",
-        tone=Tone.ALARM,
-        facts=(
-            *(Fact("Why", f"{key.name}: {_reason(key)}") for key in about[:_NAMED_KEYS]),
-            Fact("Meanwhile", "what is spent is counted with the next good answer; other keys answer"),
-        ),
-        mention=person.mention,
-    )
+        headline = f"Nothing seen of OpenRouter since {since}"
+        whose = [Fact("Keys", f"all {len(about)}" if len(about) > 1 else "the only one")]
+    else:
+        headline = f"{person.name}: {_key_names(about)} unseen since {since}"
+        whose = []
+    facts = [
+        *(Fact("Why", f"{reason}: {_key_names(theirs)}") for reason, theirs in by_reason.items() if len(by_reason) > 1),
+        *whose,
+        Fact("Meanwhile", "what is spent is counted with the next good answer"),
+    ]
+    why = f": {next(iter(by_reason))}" if len(by_reason) == 1 else ""
+    return Message(headline + why, Tone.ALARM, tuple(facts), mention=person.mention)
 
 
 def seen_again(alert: Alert, keys: Mapping[str, KeyState], person: Person, moment: Moment) -> Message:
     """Return the message that ends an alert about a silence."""
     finding = alert.finding
+    about = [keys[key_hash] for key_hash in finding.key_hashes]
     lasted = span(moment.now - (finding.since or alert.opened_at))
-    held = f"; it held {dollars(alert.gap_nanos)}" if alert.gap_nanos else "; nothing was spent in it"
     if finding.owner is None:
-        return Message(f"OpenRouter answers again after {lasted}{held}", Tone.CALM)
-    about = [keys[key_hash] for key_hash in finding.key_hashes if key_hash in keys]
-    if not any(key.watched for key in about):
-        return Message(f"{person.name}: {_key_names(about)} no longer watched", Tone.CALM)
-    return Message(f"{person.name}: {_key_names(about)} seen again after {lasted}{held}", Tone.CALM)
+        watched = [key for key in keys.values() if key.watched]
+        if not watched:
+            return Message(f"No key is left to watch; nothing had been seen of OpenRouter for {lasted}", Tone.CALM)
+        held = _held(alert, watched)
+        failing = [key for key in watched if key.failing_since]
+        facts = (Fact("Keys", f"{len(failing)} of {len(watched)} still silent"),) if failing else ()
+        return Message(f"OpenRouter answers again after {lasted}{held}", Tone.CALM, facts)
+    back = [key for key in about if key.watched and key.owner == finding.owner]
+    if not back:
+        return Message(f"{person.name}: {_key_names(about)} no longer watched for this owner", Tone.CALM)
+    return Message(f"{person.name}: {_key_names(back)} seen again after {lasted}{_held(alert, back)}", Tone.CALM)
 
 
 def why_silent(finding: Finding, keys: Mapping[str, KeyState]) -> str:
-    """Return the reason of the transition that opens an alert about a silence."""
-    about = [keys[key_hash] for key_hash in finding.key_hashes if key_hash in keys]
-    return f"no snapshot of {len(about)} {'key' if len(about) == 1 else 'keys'}: {_reasons(about)}"
+    """Return the reason of the transition that opens an alert about a silence, or lets it be about more keys."""
+    by_reason = _by_reason(keys[key_hash] for key_hash in finding.key_hashes)
+    many = len(by_reason) > 1
+    reasons = [f"{reason} ({len(theirs)})" if many else reason for reason, theirs in by_reason.items()]
+    return f"no snapshot of {_counted(len(finding.key_hashes))}: {', '.join(reasons)}"
 
 
-def _reason(key: KeyState) -> str:
-    return _REASONS[key.failure] if key.failure else "not asked"
+def _held(alert: Alert, answering: Iterable[KeyState]) -> str:
+    """Return what is known of the money of a silence: it came with the first answers, unless they were an opening."""
+    if alert.gap_nanos:
+        return f"; {dollars(alert.gap_nanos)} was spent meanwhile"
+    began = alert.finding.since or alert.opened_at
+    known = all(key.counters and key.counters.opened_at < began and not key.failing_since for key in answering)
+    return "; nothing was spent meanwhile" if known else ""
 
 
-def _reasons(keys: Iterable[KeyState]) -> str:
-    counted = Counter(_reason(key) for key in keys).most_common()
-    if len(counted) == 1:
-        return counted[0][0]
-    return ", ".join(f"{reason} ({count})" for reason, count in counted)
+def _by_reason(keys: Iterable[KeyState]) -> dict[str, list[KeyState]]:
+    """Return the keys by why they are silent, the commonest reason first."""
+    found: defaultdict[str, list[KeyState]] = defaultdict(list)
+    for key in keys:
+        found[_REASONS[key.failure] if key.failure else "not asked"].append(key)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
-def _key_names(keys: list[KeyState]) -> str:
-    named = [key.name for key in keys[:_NAMED_KEYS]]
-    more = [f"{len(keys) - _NAMED_KEYS} more"] if len(keys) > _NAMED_KEYS else []
-    listed = [*named, *more]
-    text = listed[0] if len(listed) == 1 else ", ".join(listed[:-1]) + " and " + listed[-1] if listed else "(none)"
-    return f"{'key' if len(keys) == 1 else 'keys'} {text}"
+def _key_names(keys: Sequence[KeyState]) -> str:
+    """Return `key laptop`, `keys laptop and ci`, `keys laptop, ci, build and 2 more`."""
+    names = [_short(key.name) for key in keys[:_NAMED_KEYS]]
+    if len(keys) > _NAMED_KEYS:
+        names.append(f"{len(keys) - _NAMED_KEYS} more")
+    *first, last = names
+    return f"keys {', '.join(first)} and {last}" if first else f"key {last}"
+
+
+def _counted(keys: int) -> str:
+    return "1 key" if keys == 1 else f"{keys} keys"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 # --- Any alert -----------------------------------------------------------------------------------------------------
 
 
-def reminder(alert: Alert, person: Person, moment: Moment) -> Message:
-    """Return the message that reminds of an alert nobody has ended."""
-    since = moment.clock(alert.opened_at)
+def reminder(alert: Alert, person: Person, moment: Moment, silent: Sequence[KeyState] = ()) -> Message:
+    """Return the message that reminds of an alert nobody has ended, and names its *silent* keys if they are given."""
     finding = alert.finding
-    if finding.rule is Rule.STALENESS:
-        what = "still nothing seen of OpenRouter" if finding.owner is None else f"{person.name}: keys still unseen"
-        return Message(f"{what}, told first at {since}", Tone.ALARM, mention=person.mention)
-    spent = dollars(finding.spend_nanos or 0)
-    headline = f"{person.name} is now at {spent} for {day_name(finding.day)} - usually {_usual(finding)}"
-    return Message(f"{headline}, told first at {since}", Tone.ALARM, mention=person.mention)
+    if finding.rule is not Rule.STALENESS:
+        what = f"{person.name} is at {_spent(finding)} on {day_name(finding.day)} - {_usually(finding)}"
+    elif finding.owner is None:
+        what = "Still nothing seen of OpenRouter"
+    else:
+        what = f"{person.name}: {_key_names(silent) if silent else _counted(len(finding.key_hashes))} still unseen"
+    return Message(f"{what}, told first at {moment.clock(alert.opened_at)}", Tone.ALARM, mention=person.mention)
+
+
+def why_reminded(alert: Alert, moment: Moment) -> str:
+    """Return the reason of the transition that repeats an alert."""
+    return f"still firing, and told last at {moment.clock(alert.told_at)}"
 
 
 # --- Time, as people read it ---------------------------------------------------------------------------------------

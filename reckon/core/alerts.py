@@ -2,7 +2,8 @@
 
 There is one alert per owner, rule and local day. It opens once; what is seen again only moves its figures. A sigma
 alert fires until its day has been judged at its close, and ends with the day's final figure. A staleness alert ends
-with the next good answer; if the silence comes back on the same day, the same alert opens again.
+with the next good answer, on whatever day; if a silence comes back on the day of an earlier one, the same alert opens
+again.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Finding:
     since: datetime | None = None
     """Since when it has been so."""
     key_hashes: tuple[str, ...] = ()
-    """The keys it is about, in the order of their names."""
+    """The keys it is about, in the order of their names: for a silence, all that were ever part of it."""
 
     @property
     def fingerprint(self) -> str:
@@ -77,8 +78,12 @@ class Alert:
     @property
     def opened_intent(self) -> str:
         """The intent of the message that told of it when it opened last."""
+        return self.intent("opened")
+
+    def intent(self, what: str) -> str:
+        """Return the intent of a message about *what* became of it since it opened last."""
         again = f":{self.openings}" if self.openings > 1 else ""
-        return f"alert:{self.fingerprint}:opened{again}"
+        return f"alert:{self.fingerprint}{again}:{what}"
 
 
 class Change(StrEnum):
@@ -99,5 +104,5 @@ class Transition:
     at: datetime
     change: Change
     reason: str
-    """For a person: `$84.10 is above $7.90, the mean of 21 days and three deviations`."""
+    """For a person: `$84.10 is above the threshold of $7.90; the mean of 21 days is $3.10`."""
     spend_nanos: int | None = None

@@ -5,6 +5,8 @@ if the counters that justify it are stored. An owner is looked at when money of 
 ended. A day is judged while it runs, on what is known to be its own, and once more when it is closed; so money that was
 seen late is judged in its own day. Only the day just before today is judged at a close: what a ledger learns about
 older days, after a long outage or a restored backup, is history and not news.
+
+What a change in an alert consists of is the affair of `alert_book`, how it is told that of `alert_messages`.
 """
 
 from collections import defaultdict
@@ -12,21 +14,35 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from reckon.core import alert_messages as say
 from reckon.core import deltas
-from reckon.core.alerts import Alert, AlertState, Change, Finding, Rule, Transition
+from reckon.core.alert_book import AlertBook
+from reckon.core.alerts import Alert, AlertState, Finding, Rule, Transition
 from reckon.core.baseline import history
 from reckon.core.closing import OpenDays
 from reckon.core.detectors import DETECTORS, AnomalyPolicy, DayView, staleness
 from reckon.core.messages import Message
-from reckon.core.outbox import Manner, Outgoing
-from reckon.core.records import Amounts, KeyState, OwnerDay, OwnerState, Poll, WatchedKey, WindowSpend
+from reckon.core.outbox import Outgoing
+from reckon.core.records import (
+    UNOWNED,
+    Amounts,
+    KeyState,
+    OwnerDay,
+    OwnerState,
+    Poll,
+    Snapshot,
+    TotalState,
+    WatchedKey,
+    WindowSpend,
+)
 from reckon.core.totals import KeyTotal
-from reckon.core.windows import day_window, local_date
+from reckon.core.windows import GRAIN, Window, day_window, grain_start, local_date
 
-_WORTH_AN_EDIT = 10
+_WORTH_AN_EDIT: Final = 10
 """A message is edited when the figure has grown by a tenth of what it says: often at first, seldom later."""
 
 
@@ -50,10 +66,11 @@ class Remembered:
     totals_today: Sequence[KeyTotal] = ()
     """What each key has spent on the running local day, before this poll."""
     totals_last_hour: Sequence[KeyTotal] = ()
+    """The same, within `last_hour`."""
     histories: Mapping[str, Sequence[OwnerDay]] = field(default_factory=dict)
     """The closed days of the owners concerned."""
     alerts: Mapping[str, Alert] = field(default_factory=dict)
-    """By fingerprint: every firing one, and every one of the last days."""
+    """By fingerprint, in the order in which they first opened: every firing one, and every one of the last days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +113,9 @@ def owners_concerned(
     holders = {entry.hash: entry.owner for entry in watched}
     today = local_date(now, zone)
     spenders = {
-        holders[snapshot.key_hash]
+        holders.get(snapshot.key_hash, UNOWNED)
         for snapshot in seen.snapshots
-        if snapshot.key_hash in holders
-        and (key := keys.get(snapshot.key_hash))
-        and key.counters
-        and (key.counters.credits.total_nanos, key.counters.byok.total_nanos)
-        != (snapshot.credits.total_nanos, snapshot.byok.total_nanos)
+        if _may_bring_money(snapshot, keys.get(snapshot.key_hash))
     }
     turned = {name for name in calendar.owners if (day := calendar.closed_before(name, zone)) and day < today}
     firing = {
@@ -111,299 +124,269 @@ def owners_concerned(
     return spenders | turned | firing
 
 
+def last_hour(now: datetime) -> Window:
+    """Return the whole windows that the last hour is made of, the running one included."""
+    running = grain_start(now)
+    return Window(running - 3 * GRAIN, running + GRAIN)
+
+
 def notice(before: Remembered, counted: Counted, policy: NoticePolicy, now: datetime) -> Noticed:
     """Return what the poll that was *counted* means for the alerts *before* it."""
-    book = _Book(before.alerts, policy, now)
-    _judge_days(before, counted, policy, book)
-    if policy.staleness_after is not None:
-        _judge_silence(counted, policy.staleness_after, policy, book)
-    book.repeat()
-    return book.noticed()
+    book = AlertBook(before.alerts, policy.people, now)
+    moment = say.Moment(now, policy.zone)
+    _judge_days(_Days(before, counted, policy, now), policy.anomaly, book, moment)
+    _judge_silences(counted, policy, book, moment)
+    if policy.repeat_every:
+        _remind(counted, policy.repeat_every, book, moment)
+    return Noticed(*book.changes())
+
+
+def _may_bring_money(snapshot: Snapshot, key: KeyState | None) -> bool:
+    """Return whether *snapshot* may count: as growth, as a true zero's first value, or as what grew inside a dip."""
+    if key is None or key.counters is None:
+        return snapshot.credits.total_nanos + snapshot.byok.total_nanos > 0
+    return any(
+        counter.dip or counter.total_nanos != reading.total_nanos
+        for counter, reading in ((key.counters.credits, snapshot.credits), (key.counters.byok, snapshot.byok))
+    )
 
 
 # --- Days ----------------------------------------------------------------------------------------------------------
 
 
-def _judge_days(before: Remembered, counted: Counted, policy: NoticePolicy, book: "_Book") -> None:
-    today = local_date(book.now, policy.zone)
-    yesterday = today - timedelta(days=1)
-    days = _Days(before, counted, policy, book.now)
-    for owner in sorted({day.owner for day in counted.closed if day.day == yesterday}):
-        for finding in days.findings(owner, yesterday, days.closed_spend(owner, yesterday) or 0):
-            book.judge_at_close(finding, days.facts(owner, yesterday))
-    book.end_days_before(counted.owners, days)
-    for owner in sorted({window.owner for window in counted.windows if window.spend_nanos}):
-        for finding in days.findings(owner, today, days.known_today(owner)):
-            book.judge_while_it_runs(finding, days.facts(owner, today))
+def _judge_days(days: "_Days", policy: AnomalyPolicy, book: AlertBook, moment: say.Moment) -> None:
+    for finding, facts in days.findings_at_the_close():
+        if not book.find(finding):
+            message = say.unusual_day(finding, facts, policy, book.person(finding), moment)
+            alert = book.open(finding, message, say.why_unusual(finding))
+            book.resolve(alert, "the day was over when its money was seen")
+
+    for alert in book.alerts:
+        if alert.finding.rule is Rule.STALENESS:
+            continue
+        final, state = days.final(alert.finding)
+        if alert.state is AlertState.FIRING and days.is_over(alert.finding):
+            message = say.day_is_over(final, book.person(final), say.data(state, moment))
+            book.resolve(replace(alert, finding=final), message.headline, message)
+        elif alert.state is AlertState.RESOLVED and days.has_moved(alert.finding):
+            book.keep(replace(alert, finding=final))
+
+    for finding, facts in days.findings_so_far():
+        firing = book.find(finding)
+        if firing is None:
+            message = say.unusual_day(finding, facts, policy, book.person(finding), moment)
+            book.open(finding, message, say.why_unusual(finding))
+        elif firing.state is AlertState.FIRING:
+            message = say.unusual_day(finding, facts, policy, book.person(finding), moment, noticed_at=firing.opened_at)
+            _follow(firing, finding, message, book)
+
+
+def _follow(alert: Alert, finding: Finding, message: Message, book: AlertBook) -> None:
+    """Give an alert its new figures, and its message too once they are worth an edit."""
+    followed = replace(alert, finding=finding)
+    told, spent = alert.told_nanos or 0, finding.spend_nanos or 0
+    if spent > told and (spent - told) * _WORTH_AN_EDIT >= told:
+        book.grow(replace(followed, told_nanos=spent), spent, message, say.why_told_again(finding, told))
+    else:
+        book.keep(followed)
 
 
 class _Days:
     """The owners' days: past, closed by this poll, and running."""
 
     def __init__(self, before: Remembered, counted: Counted, policy: NoticePolicy, now: datetime) -> None:
+        self._before = before
         self._counted = counted
-        self._policy = policy
-        self._byok = policy.anomaly.byok
+        self._policy = policy.anomaly
+        self._zone = policy.zone
         self._now = now
-        self._today = day_window(local_date(now, policy.zone), policy.zone)
-        self._closed: defaultdict[str, dict[date, OwnerDay]] = defaultdict(dict)
-        histories = {} if counted.rebuild_days else before.histories
-        for owner, days in histories.items():
-            self._closed[owner] = {day.day: day for day in days}
-        for day in counted.closed:
-            held = self._closed[day.owner].get(day.day)
-            total = replace(day, amounts=held.amounts + day.amounts) if held else day
-            self._closed[day.owner][day.day] = total
-        self._by_key = _by_key(before.totals_today, counted.windows, self._today.start, byok=self._byok)
-        hour_ago = now - timedelta(hours=1)
-        self._last_hour = _by_key(before.totals_last_hour, counted.windows, hour_ago, byok=self._byok)
-        self._openings: dict[str, set[date]] | None = None
+        self._today = local_date(now, policy.zone)
+        self._moved = {(day.owner, day.day) for day in counted.closed}
 
-    def findings(self, owner: str, day: date, spend_nanos: int) -> Iterator[Finding]:
-        """Yield what the detectors see in an owner's day."""
-        past = history(self._closed[owner].values(), day, self._half_seen(owner), byok=self._byok)
+    def findings_at_the_close(self) -> Iterator[tuple[Finding, say.DayFacts]]:
+        """Yield what is seen in yesterday, of every owner whose yesterday was closed or given late money by now."""
+        if self._counted.rebuild_days and self._had_begun:
+            return  # the days were only cut otherwise
+        yesterday = self._today - timedelta(days=1)
+        for owner in sorted(owner for owner, day in self._moved if day == yesterday):
+            closed = self._closed[owner][yesterday]
+            for finding in self._look(owner, yesterday, self._spent(closed.amounts)):
+                window = day_window(yesterday, self._zone)
+                yield finding, say.DayFacts(window, closed.state, byok_nanos=self._byok(closed.amounts))
+
+    def findings_so_far(self) -> Iterator[tuple[Finding, say.DayFacts]]:
+        """Yield what is seen in today, of every owner who spent, in what is known to be today's."""
+        for owner in sorted({window.owner for window in self._counted.windows if window.spend_nanos}):
+            total, guess = _total(self._by_key[owner]), self._guess(owner)
+            for finding in self._look(owner, self._today, self._spent(total) - self._spent(guess)):
+                yield finding, self._facts_so_far(owner, total, guess)
+
+    def is_over(self, finding: Finding) -> bool:
+        """Return whether the day of *finding* has been judged at its close."""
+        owner = self._counted.owners.get(finding.owner or "")
+        # Under a clock that was ahead, days have been closed that are not over.
+        return bool(owner and owner.open_day and finding.day < min(owner.open_day, self._today))
+
+    def has_moved(self, finding: Finding) -> bool:
+        """Return whether this poll has added to the closed day of *finding*."""
+        return (finding.owner, finding.day) in self._moved and not self._counted.rebuild_days
+
+    def final(self, finding: Finding) -> tuple[Finding, TotalState]:
+        """Return *finding* with what its day came to, if it is closed, and how far that can be trusted."""
+        closed = self._closed[finding.owner or ""].get(finding.day)
+        if closed is None:
+            return finding, TotalState.PROVISIONAL
+        return replace(finding, spend_nanos=self._spent(closed.amounts)), closed.state
+
+    def _look(self, owner: str, day: date, spend_nanos: int) -> Iterator[Finding]:
+        past = history(self._closed[owner].values(), day, self._half_seen(owner), byok=self._policy.byok)
         view = DayView(owner, day, spend_nanos, past)
         for look in DETECTORS:
-            if finding := look(view, self._policy.anomaly):
+            if finding := look(view, self._policy):
                 yield finding
 
-    def closed_spend(self, owner: str, day: date) -> int | None:
-        """Return what an owner spent on a closed day; None if nobody watched it."""
-        held = self._closed[owner].get(day)
-        return held.amounts.spent(byok=self._byok) if held else None
-
-    def known_today(self, owner: str) -> int:
-        """Return what the owner is known to have spent today, without what a gap over midnight may have held."""
-        return sum(self._by_key[owner].values()) - self._guessed(owner)
-
-    def facts(self, owner: str, day: date) -> say.DayFacts:
-        """Return what a message about an owner's day has to tell besides the finding."""
-        runs = day == local_date(self._now, self._policy.zone)
-        by_key = self._by_key[owner] if runs else {}
-        dearest = max(by_key, key=lambda key_hash: by_key[key_hash], default=None)
+    def _facts_so_far(self, owner: str, total: Amounts, guess: Amounts) -> say.DayFacts:
+        by_key = {key_hash: self._spent(amounts) for key_hash, amounts in self._by_key[owner].items()}
+        dearest = max(by_key, key=lambda key_hash: by_key[key_hash])
+        lately_seconds = int((self._now - last_hour(self._now).start).total_seconds())
         return say.DayFacts(
-            day=day,
-            window=day_window(day, self._policy.zone),
-            runs=runs,
-            driver=self._counted.keys[dearest].name if dearest else None,
-            driver_share=by_key[dearest] / total if dearest and (total := sum(by_key.values())) else 0.0,
-            last_hour_nanos=sum(self._last_hour[owner].values()) if runs else 0,
-            guessed_nanos=self._guessed(owner) if runs else 0,
+            day_window(self._today, self._zone),
+            TotalState.PROVISIONAL,
+            driver=self._counted.keys[dearest].name,
+            driver_share=by_key[dearest] / self._spent(total),
+            hourly_nanos=self._spent(_total(self._lately[owner])) * 3600 // lately_seconds,
+            guessed_nanos=self._spent(guess),
+            byok_nanos=self._byok(total) - self._byok(guess),
         )
 
-    def _guessed(self, owner: str) -> int:
-        state = self._counted.owners.get(owner)
-        if state is None:
-            return 0
-        return state.guessed_credits_nanos + (state.guessed_byok_nanos if self._byok else 0)
+    def _spent(self, amounts: Amounts) -> int:
+        return amounts.spent(byok=self._policy.byok)
+
+    def _byok(self, amounts: Amounts) -> int:
+        """Return how much of what is judged went through the team's own upstream keys."""
+        return amounts.byok_nanos if self._policy.byok else 0
+
+    def _guess(self, owner: str) -> Amounts:
+        """Return how much of an owner's today a gap over midnight has given it by nothing better than time."""
+        state = self._counted.owners[owner]
+        return Amounts(spend_nanos=state.guessed_credits_nanos, byok_nanos=state.guessed_byok_nanos)
+
+    @property
+    def _had_begun(self) -> bool:
+        """Whether there was a poll today already."""
+        begin = day_window(self._today, self._zone).start
+        known = self._counted.keys_before.values()
+        return any(key.counters and key.counters.last_seen_at >= begin for key in known)
 
     def _half_seen(self, owner: str) -> set[date]:
-        """Return the days on which a key of the owner was first seen, and may have spent before."""
-        if self._openings is None:
-            self._openings = {}
-            for key in self._counted.keys.values():
-                if key.counters:
-                    opened_on = local_date(key.counters.opened_at, self._policy.zone)
-                    if deltas.first_whole_day(key.counters, self._policy.zone) != opened_on:
-                        self._openings.setdefault(key.owner, set()).add(opened_on)
-        return self._openings.get(owner, set())
+        """Return the days on which a key of an owner was first seen that may have spent before."""
+        counters = [key.counters for key in self._keys_of[owner] if key.counters]
+        opened_on = ((seen, local_date(seen.opened_at, self._zone)) for seen in counters)
+        return {day for seen, day in opened_on if day != deltas.first_whole_day(seen, self._zone)}
+
+    @cached_property
+    def _by_key(self) -> "_ByKey":
+        return _by_key(self._before.totals_today, self._counted.windows, day_window(self._today, self._zone))
+
+    @cached_property
+    def _lately(self) -> "_ByKey":
+        return _by_key(self._before.totals_last_hour, self._counted.windows, last_hour(self._now))
+
+    @cached_property
+    def _keys_of(self) -> defaultdict[str, list[KeyState]]:
+        found: defaultdict[str, list[KeyState]] = defaultdict(list)
+        for key in self._counted.keys.values():
+            found[key.owner].append(key)
+        return found
+
+    @cached_property
+    def _closed(self) -> defaultdict[str, dict[date, OwnerDay]]:
+        """Every closed day, by owner, as this poll leaves it."""
+        found: defaultdict[str, dict[date, OwnerDay]] = defaultdict(dict)
+        for owner, days in {} if self._counted.rebuild_days else self._before.histories.items():
+            found[owner] = {day.day: day for day in days}
+        for day in self._counted.closed:
+            held = found[day.owner].get(day.day)
+            found[day.owner][day.day] = replace(day, amounts=held.amounts + day.amounts) if held else day
+        return found
 
 
-def _by_key(
-    held: Iterable[KeyTotal], windows: Iterable[WindowSpend], since: datetime, *, byok: bool
-) -> defaultdict[str, defaultdict[str, int]]:
-    """Return spend by owner and key: what the ledger held, and what this poll adds since an instant."""
-    found: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+_ByKey = defaultdict[str, defaultdict[str, Amounts]]
+
+
+def _by_key(held: Iterable[KeyTotal], windows: Iterable[WindowSpend], span: Window) -> _ByKey:
+    """Return the amounts of a span by owner and key: what the ledger held, and what this poll adds."""
+    found: _ByKey = defaultdict(lambda: defaultdict(Amounts))
     for total in held:
-        found[total.owner][total.key_hash] += total.amounts.spent(byok=byok)
+        found[total.owner][total.key_hash] += total.amounts
     for window in windows:
-        if window.start >= since:
-            amounts = Amounts.of(window.meter, window.spend_nanos, 0)
-            found[window.owner][window.key_hash] += amounts.spent(byok=byok)
+        if window.start in span:
+            found[window.owner][window.key_hash] += Amounts.of(window.meter, window.spend_nanos, 0)
     return found
 
 
-# --- Silence -------------------------------------------------------------------------------------------------------
+def _total(by_key: Mapping[str, Amounts]) -> Amounts:
+    return sum(by_key.values(), Amounts())
 
 
-def _judge_silence(counted: Counted, after: timedelta, policy: NoticePolicy, book: "_Book") -> None:
+# --- Silences ------------------------------------------------------------------------------------------------------
+
+
+def _judge_silences(counted: Counted, policy: NoticePolicy, book: AlertBook, moment: say.Moment) -> None:
+    """Follow the silences that have been told of, and find new ones; where they are not judged, only count money."""
     keys = counted.keys
-    found = {finding.owner: finding for finding in staleness.look(keys.values(), after, policy.zone, book.now)}
-    source_is_silent = staleness.is_source_silent(keys.values())
-    for alert in book.firing(Rule.STALENESS):
-        owner = alert.finding.owner
-        held = sum(counted.nanos_by_key.get(key_hash, 0) for key_hash in _answering_again(alert, counted))
-        with_money = replace(alert, gap_nanos=alert.gap_nanos + held)
-        if finding := found.pop(owner, None):
-            book.carry_on(with_money, finding, keys)
-        elif owner is None and source_is_silent:
-            book.keep(with_money)
-        elif owner is None or not source_is_silent or not _still_watched(alert, counted):
-            book.end_silence(with_money, keys)
+    firing: dict[str | None, Alert] = {}
+    for alert in (alert for alert in book.firing if alert.finding.rule is Rule.STALENESS):
+        followed = replace(alert, gap_nanos=alert.gap_nanos + _held(alert, counted))
+        if policy.staleness_after is None or staleness.goes_on(alert.finding, keys):
+            book.keep(followed)
+            firing[alert.finding.owner] = followed
         else:
-            book.keep(with_money)
-    for finding in found.values():
-        book.open_silence(finding, keys)
+            message = say.seen_again(followed, keys, book.person(alert.finding), moment)
+            book.resolve(followed, message.headline, message)
+
+    if policy.staleness_after is None:
+        return
+    heard_at = max(_ends_of_source_silences(book), default=None)
+    for finding in staleness.look(keys.values(), policy.staleness_after, policy.zone, moment.now, heard_at):
+        message = say.silence(finding, keys, book.person(finding), moment)
+        if known := firing.get(finding.owner):
+            _join(known, finding, message, keys, book)
+        else:
+            book.open(finding, message, say.why_silent(finding, keys))
 
 
-def _answering_again(alert: Alert, counted: Counted) -> list[str]:
-    """Return the keys of *alert* that answered in this poll, after a silence."""
-    return [
-        key_hash
+def _join(alert: Alert, finding: Finding, message: Message, keys: Mapping[str, KeyState], book: AlertBook) -> None:
+    """Let an alert be about more keys, if there are more."""
+    about = {*alert.finding.key_hashes, *finding.key_hashes}
+    if len(about) > len(alert.finding.key_hashes):
+        by_name = tuple(sorted(about, key=lambda key_hash: (keys[key_hash].owner, keys[key_hash].name)))
+        joined = replace(alert, finding=replace(alert.finding, key_hashes=by_name))
+        book.grow(joined, len(about), message, say.why_silent(finding, keys))
+
+
+def _held(alert: Alert, counted: Counted) -> int:
+    """Return the money that the silence of an alert held, as far as its keys have answered in this poll."""
+    return sum(
+        counted.nanos_by_key.get(key_hash, 0)
         for key_hash in alert.finding.key_hashes
         if key_hash in counted.answered and (was := counted.keys_before.get(key_hash)) and was.failing_since
-    ]
+    )
 
 
-def _still_watched(alert: Alert, counted: Counted) -> bool:
-    return any(counted.keys[key_hash].watched for key_hash in alert.finding.key_hashes if key_hash in counted.keys)
+def _ends_of_source_silences(book: AlertBook) -> Iterator[datetime]:
+    for alert in book.alerts:
+        if alert.finding.rule is Rule.STALENESS and alert.finding.owner is None and alert.resolved_at:
+            yield alert.resolved_at
 
 
-# --- The alerts ----------------------------------------------------------------------------------------------------
+# --- Reminders -----------------------------------------------------------------------------------------------------
 
 
-class _Book:
-    """The alerts while one poll is judged: what they become, why, and what is to be said."""
-
-    def __init__(self, alerts: Mapping[str, Alert], policy: NoticePolicy, now: datetime) -> None:
-        self._alerts = dict(alerts)
-        self._policy = policy
-        self.now = now
-        self._changed: dict[str, None] = {}
-        self._transitions: list[Transition] = []
-        self._outgoing: list[Outgoing] = []
-
-    def firing(self, rule: Rule) -> list[Alert]:
-        """Return the alerts of *rule* that are firing now."""
-        return [
-            alert for alert in self._alerts.values() if alert.state is AlertState.FIRING and alert.finding.rule is rule
-        ]
-
-    def judge_while_it_runs(self, finding: Finding, facts: say.DayFacts) -> None:
-        """Open the alert, or move its figures."""
-        alert = self._alerts.get(finding.fingerprint)
-        if alert is None:
-            message = say.unusual_day(finding, facts, self._policy.anomaly, self._person(finding), self._moment)
-            self._open(finding, message, say.why_unusual(finding))
-        elif alert.state is AlertState.FIRING:
-            self._grow(alert, finding, facts)
-
-    def judge_at_close(self, finding: Finding, facts: say.DayFacts) -> None:
-        """Open and end the alert of a day that is over, or give the one that fires its last figures."""
-        alert = self._alerts.get(finding.fingerprint)
-        if alert is None:
-            message = say.unusual_day(finding, facts, self._policy.anomaly, self._person(finding), self._moment)
-            opened = self._open(finding, message, say.why_unusual(finding))
-            self._resolve(opened, "the day was over when its money was seen", None)
-        else:
-            self.keep(replace(alert, finding=finding))
-
-    def end_days_before(self, owners: Mapping[str, OwnerState], days: _Days) -> None:
-        """End the alerts whose day has been judged at its close, with the day's final figure."""
-        for alert in [found for found in self._alerts.values() if found.finding.rule is not Rule.STALENESS]:
-            finding = alert.finding
-            owner = owners.get(finding.owner or "")
-            if alert.state is AlertState.RESOLVED or owner is None or not owner.open_day:
-                continue
-            if finding.day < min(owner.open_day, local_date(self.now, self._policy.zone)):
-                final_nanos = days.closed_spend(owner.name, finding.day)
-                final = finding if final_nanos is None else replace(finding, spend_nanos=final_nanos)
-                message = say.day_is_over(final, self._person(finding))
-                self._resolve(replace(alert, finding=final), "the day is over", message)
-
-    def open_silence(self, finding: Finding, keys: Mapping[str, KeyState]) -> None:
-        """Open the alert of a silence, or open it again if it had one on the same day."""
-        message = say.silence(finding, keys, self._person(finding), self._moment)
-        self._open(finding, message, say.why_silent(finding, keys))
-
-    def carry_on(self, alert: Alert, finding: Finding, keys: Mapping[str, KeyState]) -> None:
-        """Keep a silence's alert, under the day it began on, about the keys that are silent now."""
-        known = {*alert.finding.key_hashes}
-        now_about = replace(alert.finding, key_hashes=finding.key_hashes)
-        carried = replace(alert, finding=now_about)
-        if {*finding.key_hashes} <= known:
-            self.keep(carried)
-        else:
-            self._note(carried, Change.GREW, say.why_silent(finding, keys))
-            message = say.silence(now_about, keys, self._person(finding), self._moment)
-            self._say(carried, f"grew:{self.now:%Y%m%dT%H%M%SZ}", message, Manner.EDIT)
-
-    def end_silence(self, alert: Alert, keys: Mapping[str, KeyState]) -> None:
-        """End the alert of a silence with what it held."""
-        message = say.seen_again(alert, keys, self._person(alert.finding), self._moment)
-        self._resolve(alert, message.headline, message)
-
-    def keep(self, alert: Alert) -> None:
-        """Remember *alert* as it stands, if that is news."""
-        if self._alerts.get(alert.fingerprint) != alert:
-            self._alerts[alert.fingerprint] = alert
-            self._changed[alert.fingerprint] = None
-
-    def repeat(self) -> None:
-        """Remind of every alert that has been firing unsaid for long enough, if reminders are wanted."""
-        every = self._policy.repeat_every
-        if not every:
-            return
-        for alert in list(self._alerts.values()):
-            if alert.state is AlertState.FIRING and alert.told_at + every <= self.now:
-                self._note(replace(alert, told_at=self.now), Change.REPEATED, "still firing, and a reminder was due")
-                message = say.reminder(alert, self._person(alert.finding), self._moment)
-                self._say(alert, f"repeated:{self.now:%Y%m%dT%H%M%SZ}", message, Manner.POST)
-
-    def noticed(self) -> Noticed:
-        """Return everything that changed."""
-        changed = tuple(self._alerts[fingerprint] for fingerprint in self._changed)
-        return Noticed(changed, tuple(self._transitions), tuple(self._outgoing))
-
-    # --- One alert
-
-    def _open(self, finding: Finding, message: Message, reason: str) -> Alert:
-        before = self._alerts.get(finding.fingerprint)
-        alert = Alert(
-            finding,
-            AlertState.FIRING,
-            opened_at=before.opened_at if before else self.now,
-            told_at=self.now,
-            told_nanos=finding.spend_nanos,
-            openings=before.openings + 1 if before else 1,
-            gap_nanos=before.gap_nanos if before else 0,
-            id=before.id if before else None,
-        )
-        self._note(alert, Change.OPENED_AGAIN if before else Change.OPENED, reason)
-        self._outgoing.append(Outgoing(alert.opened_intent, message, to=self._person(finding).place))
-        return alert
-
-    def _grow(self, alert: Alert, finding: Finding, facts: say.DayFacts) -> None:
-        told, spend = alert.told_nanos or 0, finding.spend_nanos or 0
-        if (spend - told) * _WORTH_AN_EDIT < told or spend == told:
-            self.keep(replace(alert, finding=finding))
-            return
-        grown = replace(alert, finding=finding, told_nanos=spend)
-        self._note(grown, Change.GREW, "grew by a tenth of what was said last")
-        message = say.unusual_day(finding, facts, self._policy.anomaly, self._person(finding), self._moment)
-        self._say(grown, f"grew:{spend}", message, Manner.EDIT)
-
-    def _resolve(self, alert: Alert, reason: str, message: Message | None) -> None:
-        resolved = replace(alert, state=AlertState.RESOLVED, resolved_at=self.now)
-        self._note(resolved, Change.RESOLVED, reason)
-        if message:
-            again = f":{alert.openings}" if alert.openings > 1 else ""
-            self._say(resolved, f"resolved{again}", message, Manner.REPLY)
-
-    def _note(self, alert: Alert, change: Change, reason: str) -> None:
-        self.keep(alert)
-        self._transitions.append(Transition(alert.fingerprint, self.now, change, reason, alert.finding.spend_nanos))
-
-    def _say(self, alert: Alert, what: str, message: Message, manner: Manner) -> None:
-        about = None if manner is Manner.POST else alert.opened_intent
-        place = self._person(alert.finding).place
-        self._outgoing.append(Outgoing(f"alert:{alert.fingerprint}:{what}", message, manner, about, place))
-
-    def _person(self, finding: Finding) -> say.Person:
-        if finding.owner is None:
-            return say.NOBODY
-        return self._policy.people.get(finding.owner) or say.Person(finding.owner)
-
-    @property
-    def _moment(self) -> say.Moment:
-        return say.Moment(self.now, self._policy.zone)
+def _remind(counted: Counted, every: timedelta, book: AlertBook, moment: say.Moment) -> None:
+    for alert in book.firing:
+        if alert.told_at + every <= moment.now:
+            owner, about = alert.finding.owner, [counted.keys[key_hash] for key_hash in alert.finding.key_hashes]
+            silent = [key for key in about if owner and staleness.is_silent(key, owner)]
+            message = say.reminder(alert, book.person(alert.finding), moment, silent)
+            book.remind(alert, message, say.why_reminded(alert, moment))

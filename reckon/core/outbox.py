@@ -12,13 +12,14 @@ What can go wrong is one of three. *Not delivered*: certainly not said; it waits
 perhaps said. *Refused*: no repetition would help, a person must mend something; the message is dead, kept and shown.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from reckon.core.messages import Message
+from reckon.core.windows import whole_second
 
 
 class Manner(StrEnum):
@@ -81,6 +82,7 @@ class Delivery:
     attempts: int = 0
     """How often it was begun to be sent."""
     attempted_at: datetime | None = None
+    """When the last attempt began, or when it ended if that is known."""
     may_have_been_said: bool = False
     """An attempt has ended, or never ended, without our learning what became of it."""
     trouble: str | None = None
@@ -108,6 +110,8 @@ class Outcome(StrEnum):
 BETWEEN_MESSAGES: Final = timedelta(seconds=1)
 """Slack allows one message a second in each channel."""
 LONGEST_WAIT: Final = timedelta(hours=1)
+_CORRECTION: Final = timedelta(minutes=5)
+"""By so much a clock is set back without anything being wrong with what it said before."""
 _BEFORE_LOOKING: Final = timedelta(seconds=10)
 _WAITS: Final = (5, 15, 60, 300)
 """Seconds before each next try of what was certainly not said; the last one for all that follow."""
@@ -115,40 +119,35 @@ _TRIES_BEFORE_OTHERS_PASS: Final = 3
 
 
 def next_in_turn(
-    waiting: Iterable[Delivery], last_attempts: dict[str | None, datetime], now: datetime
+    waiting: Sequence[Delivery], last_attempts: Mapping[str | None, datetime], now: datetime
 ) -> Delivery | None:
     """Return the message to send at *now*, if any is.
 
-    Messages of one place keep their order, so the first that still has to wait holds up those behind it; only one that
-    has ended without an answer three times lets them pass, for it may be the one that ends us.
+    Messages of one place keep their order, so the first that still has to wait holds up those behind it. Only one that
+    has ended without an answer three times lets them pass, and goes last, for it may be the one that ends us.
 
     Args:
         waiting: everything not yet finished, oldest first.
-        last_attempts: when a message to each place was last begun.
+        last_attempts: when a message to each place was last attempted.
         now: the instant.
     """
-    blocked: set[str | None] = set()
-    for delivery in waiting:
-        if delivery.to in blocked:
-            continue
-        last = last_attempts.get(delivery.to)
-        in_time = _has_come(delivery.due_at, now) and (last is None or _has_come(last + BETWEEN_MESSAGES, now))
-        if in_time and delivery.state in _UNFINISHED:
-            return delivery
-        if not (delivery.may_have_been_said and delivery.attempts >= _TRIES_BEFORE_OTHERS_PASS):
-            blocked.add(delivery.to)
-    return None
+    heads = sorted(_heads(waiting), key=_lets_others_pass)
+    return next((delivery for delivery in heads if _waits_until(delivery, last_attempts, now) is None), None)
 
 
-def next_look(waiting: Iterable[Delivery], now: datetime) -> datetime | None:
-    """Return when the first of *waiting* comes due, at the earliest one turn from *now*; None if nothing waits."""
-    due = [delivery.due_at for delivery in waiting]
-    return max(min(due), now + BETWEEN_MESSAGES) if due else None
+def next_look(
+    waiting: Sequence[Delivery], last_attempts: Mapping[str | None, datetime], now: datetime
+) -> datetime | None:
+    """Return when it is the turn of the first of *waiting*, of which none has it at *now*; None if nothing waits."""
+    waits = [_waits_until(delivery, last_attempts, now) for delivery in _heads(waiting)]
+    return min((until for until in waits if until), default=now + BETWEEN_MESSAGES if waiting else None)
 
 
 def begun(delivery: Delivery, now: datetime) -> Delivery:
     """Return *delivery* as it has to stand in the store before anything is sent."""
-    return replace(delivery, state=DeliveryState.SENDING, attempts=delivery.attempts + 1, attempted_at=now)
+    return replace(
+        delivery, state=DeliveryState.SENDING, attempts=delivery.attempts + 1, attempted_at=whole_second(now)
+    )
 
 
 def interrupted(delivery: Delivery, now: datetime) -> Delivery:
@@ -179,13 +178,16 @@ def ended(
         return replace(
             delivery,
             state=DeliveryState.DELIVERED,
+            attempted_at=whole_second(now),
             receipt=receipt,
             delivered_at=now,
             trouble=None,
             may_have_been_said=False,
         )
-    if outcome in _FINAL:
-        return replace(delivery, state=_FINAL[outcome], trouble=trouble)
+    if outcome is Outcome.UNNEEDED:
+        return replace(delivery, state=DeliveryState.UNNEEDED, trouble=trouble)
+    if outcome is Outcome.REFUSED:
+        return replace(delivery, state=DeliveryState.DEAD, attempted_at=whole_second(now), trouble=trouble)
     if outcome is Outcome.AMBIGUOUS:
         pause, doubt = max(wait or _BEFORE_LOOKING, _BEFORE_LOOKING), True
     else:
@@ -194,16 +196,41 @@ def ended(
     return replace(
         delivery,
         state=DeliveryState.WAITING,
-        due_at=now + min(pause, LONGEST_WAIT),
+        attempted_at=whole_second(now),
+        due_at=whole_second(now + min(pause, LONGEST_WAIT)),
         trouble=trouble,
         may_have_been_said=doubt,
     )
 
 
 _UNFINISHED: Final = frozenset({DeliveryState.WAITING, DeliveryState.SENDING})
-_FINAL: Final = {Outcome.REFUSED: DeliveryState.DEAD, Outcome.UNNEEDED: DeliveryState.UNNEEDED}
 
 
-def _has_come(instant: datetime, now: datetime) -> bool:
-    """Return whether *instant* has come. One further away than any wait is left over from a clock that was ahead."""
-    return not now < instant <= now + LONGEST_WAIT
+def _heads(waiting: Sequence[Delivery]) -> Iterator[Delivery]:
+    """Yield those of *waiting* that nothing but time holds up: the first to each place, and whom it lets pass."""
+    blocked: set[str | None] = set()
+    for delivery in waiting:
+        if delivery.to in blocked or delivery.parent_state in _UNFINISHED:
+            continue
+        yield delivery
+        if not _lets_others_pass(delivery):
+            blocked.add(delivery.to)
+
+
+def _lets_others_pass(delivery: Delivery) -> bool:
+    return delivery.may_have_been_said and delivery.attempts >= _TRIES_BEFORE_OTHERS_PASS
+
+
+def _waits_until(delivery: Delivery, last_attempts: Mapping[str | None, datetime], now: datetime) -> datetime | None:
+    """Return until when *delivery* has to wait; None if it need not."""
+    waits = [delivery.due_at] if has_yet_to_come(delivery.due_at, now) else []
+    last = last_attempts.get(delivery.to)
+    # A last attempt that is still to come was stamped by a clock that has been set back since.
+    if last and now < last + BETWEEN_MESSAGES <= now + 3 * BETWEEN_MESSAGES:
+        waits.append(last + BETWEEN_MESSAGES)
+    return max(waits, default=None)
+
+
+def has_yet_to_come(instant: datetime, now: datetime) -> bool:
+    """Return whether *instant* is still ahead. One further off than any wait comes from a clock that was wrong."""
+    return now < instant <= now + LONGEST_WAIT + _CORRECTION

@@ -37,8 +37,9 @@ from reckon.core.records import (
     WatchedKey,
     WindowSpend,
 )
-from reckon.core.windows import day_start, grain_start, local_date
+from reckon.core.windows import day_start, day_window, grain_start, local_date
 
+_HALF_SECOND: Final = timedelta(milliseconds=500)
 _CLOCK_FLOOR: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -113,6 +114,17 @@ def is_set(now: datetime) -> bool:
 def is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
     """Return whether what was last done at *last* is to be done again; a clock that was set back makes it so."""
     return last is None or not last <= now < last + every
+
+
+def next_poll(now: datetime, policy: LedgerPolicy) -> datetime:
+    """Return when what is polled at *now* is due again: after the usual time, or as soon as the local day is over.
+
+    A day's last money is then dated by a look at its very end. Stored instants are whole seconds, so this is the
+    nearest one.
+    """
+    usual = (now + policy.poll_every + _HALF_SECOND).replace(microsecond=0)
+    day_ends_at = day_window(local_date(now, policy.zone), policy.zone).end
+    return day_ends_at if now < day_ends_at < usual else usual
 
 
 def may_be_asked(key: KeyState | None, now: datetime) -> bool:

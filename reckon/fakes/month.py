@@ -5,6 +5,9 @@ agent works through every night. All of it is random in the way such spend is (d
 drawn from a fixed seed. On the last day, from 02:00 UTC until 06:00, the agent makes thirty times its usual calls.
 Every key had spent something before the month began, so whoever starts to watch meets counters that are not zero.
 No charge falls on a whole minute, so a look on the minute never leaves open on which side of it a charge lies.
+
+After the month life goes on for whoever stays to watch (`Month.onward`): a little is spent every few seconds, and a day
+of that costs each key what its quiet days did.
 """
 
 import math
@@ -29,6 +32,7 @@ RUNAWAY_FACTOR: Final = 30
 
 _SEED: Final = 20261121
 _NANOS_PER_USD: Final = 1_000_000_000
+_BETWEEN_CHARGES: Final = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,19 @@ class Owner:
 
     name: str
     team: str
+    slack: str
+    """The Slack id of the person to turn to."""
     keys: tuple[tuple[str, str], ...] = field(repr=False)
     """The name and the secret of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One charge that is still to be made."""
+
+    key: Key
+    nanos: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +86,31 @@ class Month:
             for since, until in pairwise(midnights)
         }
 
+    def onward(self) -> Iterator[Charge]:
+        """Yield what is to be spent after the month, without end and always the same."""
+        random = Random(f"{_SEED}/onward")  # noqa: S311  the same life every time is what is wanted
+        quiet_days = (self.last_day_starts_at - self.starts_at) / timedelta(days=1)
+        usual = {key: self.world.spent(key, self.starts_at, self.last_day_starts_at) for key in self.world.keys}
+        charges_a_day = timedelta(days=1) / (len(usual) * _BETWEEN_CHARGES)
+        at = self.ends_at
+        while True:
+            at += random.uniform(0.3, 1.7) * _BETWEEN_CHARGES
+            key = random.choice([*usual])
+            yield Charge(key, round(random.uniform(0.5, 1.5) * usual[key] / quiet_days / charges_a_day), at)
+
 
 def build() -> Month:
     """Return the month, the same at every call, in a new world."""
     world = World(STARTS_AT, purchased_nanos=5_000 * _NANOS_PER_USD)
     owners = {}
-    for owner, (name, team, habits) in _TEAM.items():
+    for owner, (name, team, slack, habits) in _TEAM.items():
         keys = []
         for habit in habits:
             made_at = STARTS_AT - timedelta(days=habit.days_before)
             key = world.make_key(habit.key, created_at=made_at, creator=f"user_{owner}")
             keys.append((key.name, key.secret))
             _write_down(world, key, habit)
-        owners[owner] = Owner(name, team, tuple(keys))
+        owners[owner] = Owner(name, team, slack, tuple(keys))
     return Month(world, MappingProxyType(owners))
 
 
@@ -117,11 +144,12 @@ _NIGHT: Final = (1, 2, 3, 4, 5)
 _ALWAYS: Final = tuple(range(24))
 
 
-_TEAM: Final[Mapping[str, tuple[str, str, tuple[_Habit, ...]]]] = MappingProxyType(
+_TEAM: Final[Mapping[str, tuple[str, str, str, tuple[_Habit, ...]]]] = MappingProxyType(
     {
         "mira": (
             "Mira Adeyemi",
             "platform",
+            "U0MIRA0001",
             (
                 _Habit("mira-laptop", _OFFICE, 6, 0.09, weekend=0.06, day_spread=0.35),
                 _Habit("mira-ci", _OFFICE, 3, 0.04, weekend=0.05, day_spread=0.5),
@@ -130,6 +158,7 @@ _TEAM: Final[Mapping[str, tuple[str, str, tuple[_Habit, ...]]]] = MappingProxyTy
         "jonas": (
             "Jonas Lindqvist",
             "research",
+            "U0JONAS001",
             (
                 _Habit("jonas-laptop", _LATE_OFFICE, 5, 0.12, weekend=0.1, day_spread=0.25),
                 _Habit("jonas-notebooks", _LATE_OFFICE, 4, 0.2, weekend=0.1, day_spread=0.3, days_before=35),
@@ -138,22 +167,25 @@ _TEAM: Final[Mapping[str, tuple[str, str, tuple[_Habit, ...]]]] = MappingProxyTy
         "lena": (
             "Lena Okonkwo",
             "research",
+            "U0LENA0001",
             (
                 _Habit("lena-laptop", _OFFICE, 6, 0.07, weekend=0.05, day_spread=0.3),
                 _Habit("lena-playground", _OFFICE, 3, 0.1, weekend=0.05, day_spread=0.5, byok_share=0.4),
             ),
         ),
         RUNAWAY_OWNER: (
-            "Nightly refactoring agent",
+            RUNAWAY_OWNER,
             "platform",
+            "U0MIRA0001",
             (
                 _Habit("agent-night", _NIGHT, 10, 0.18, day_spread=0.15, runs_away=True),
                 _Habit("agent-review", _NIGHT, 3, 0.05, day_spread=0.15, days_before=45),
             ),
         ),
         "support-bot": (
-            "Support assistant",
+            "support-bot",
             "support",
+            "U0LENA0001",
             (
                 _Habit("support-eu", _ALWAYS, 4, 0.03, days_before=300),
                 _Habit("support-us", _ALWAYS, 4, 0.02, days_before=120),

@@ -1,13 +1,17 @@
-"""One poll: ask every key for its counters, then let the ledger decide and commit.
+"""One poll: ask every key that is due for its counters, then let the ledger decide, judge and commit.
 
-Nothing is held while the world is asked. If the process dies before the commit nothing happened, and the next poll's
-deltas span the gap; there is no state in between.
+Nothing is held while the world is asked, but a claim on the owners whose keys are asked, so that no other replica asks
+them meanwhile. If the process dies before the commit nothing happened, and the next poll's deltas span the gap; there
+is no state in between.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -15,67 +19,127 @@ from reckon.core import plans
 from reckon.core.money import usd_text
 from reckon.core.plans import LedgerPolicy, Plan
 from reckon.core.records import Poll, WatchedKey
-from reckon.errors import ClockUnset
+from reckon.errors import ClockUnset, StoreError
+from reckon.jobs.holding import held
 from reckon.ports import Source
-from reckon.store import Store
+from reckon.store import Claim, Store
 
+_T = TypeVar("_T")
 _log = structlog.get_logger()
 
 
-async def poll(
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a poll is done."""
+
+    holder: str
+    """The name of this process among replicas."""
+    lease: timedelta
+    """How long its claims hold."""
+    balances_every: timedelta | None
+    """How long the account's last balance will do; None to leave it alone."""
+    everything: bool = False
+    """Ask every key, due or not, and also those that OpenRouter asked us to leave alone for a while."""
+    most_owners: int | None = None
+    """How many owners to claim at once; the rest is left for other replicas, or for the next poll."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """One poll that was done."""
+
+    owners: frozenset[str]
+    """Whose keys were asked."""
+    plan: Plan
+
+
+async def poll(  # noqa: PLR0917 - who, where, what, whose, how and when
     source: Source,
     store: Store,
     watched: Sequence[WatchedKey],
+    owners: Collection[str],
     policy: LedgerPolicy,
+    terms: Terms,
     now: datetime,
-    *,
-    balances_every: timedelta | None,
-    heed_waits: bool = True,
-) -> Plan:
-    """Ask *source* for every watched key, commit what it means, and return what was decided.
+) -> Polled | None:
+    """Ask *source* for the keys of *owners* that are due, commit what it means, and return what was decided.
+
+    Returns None if nothing was due, or all of it is being asked by another replica.
 
     Args:
         source: who is asked.
         store: the ledger.
         watched: the whole owner map.
-        policy: the ledger's settings.
+        owners: whose keys to ask.
+        policy: the settings of counting and judging.
+        terms: how this poll is done.
         now: the instant of this poll.
-        balances_every: how long the account's last balance will do; None to leave it alone.
-        heed_waits: leave alone the keys that OpenRouter asked us to wait for; a person at the command line may not.
 
     Raises:
         ClockUnset: this machine's clock was never set. Nothing was asked or written.
+        Superseded: another replica took over while we asked. Nothing was written.
         StoreError: the ledger could not be read or written. Then nothing was.
     """
     if not plans.is_set(now):
         raise ClockUnset(f"The clock of this machine shows {now:%Y-%m-%d}. Set it; until then nothing is counted.")
-    in_thread = partial(asyncio.get_running_loop().run_in_executor, store.thread)
-    due, balances_due = await in_thread(_due, store, watched, now, balances_every, heed_waits)
-
-    answers = await source.poll(due)
-    balances = await source.balances(due) if balances_due else ()
+    asked_at = asyncio.get_running_loop().time()
+    claim = await _in_thread(store, partial(_claim, store, owners, policy, terms, now))
+    if owners and not claim.owners:
+        return None
+    try:
+        due, balances_due = await _in_thread(store, partial(_due, store, watched, claim, terms, now))
+        async with held(store, partial(store.renew, claim, terms.lease), terms.lease, since=asked_at):
+            answers = await source.poll(due)
+            balances = await source.balances(due) if balances_due else ()
+    except BaseException:
+        with suppress(StoreError):  # the lease will run out
+            await asyncio.shield(_in_thread(store, partial(store.release, claim)))
+        raise
     seen = Poll(answers.snapshots, answers.failures, tuple(balances), balances_due, answers.swept)
 
-    plan = await in_thread(
+    commit = partial(
         store.commit_poll,
         lambda state: plans.after_poll(state, seen, watched, policy, now),
         policy,
         now,
+        seen=seen,
+        watched=watched,
+        claim=claim,
+        next_due=plans.next_poll(now, policy),
     )
+    plan = await _in_thread(store, commit)
     _tell(plan)
-    return plan
+    return Polled(claim.owners, plan)
+
+
+async def _in_thread(store: Store, work: Callable[[], _T]) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(store.thread, work)
+
+
+def _claim(store: Store, owners: Collection[str], policy: LedgerPolicy, terms: Terms, now: datetime) -> Claim:
+    return store.claim_owners(
+        owners,
+        now,
+        holder=terms.holder,
+        lease=terms.lease,
+        every=policy.poll_every,
+        all_due=terms.everything,
+        most=terms.most_owners,
+    )
 
 
 def _due(
-    store: Store, watched: Sequence[WatchedKey], now: datetime, balances_every: timedelta | None, heed_waits: bool
+    store: Store, watched: Sequence[WatchedKey], claim: Claim, terms: Terms, now: datetime
 ) -> tuple[Sequence[WatchedKey], bool]:
     """Return the keys to ask now, and whether the account's balance is due."""
+    claimed = [entry for entry in watched if entry.owner in claim.owners]
     with store.reading() as ledger:
-        balances_due = balances_every is not None and plans.is_due(ledger.balances_asked_at(), balances_every, now)
-        if not heed_waits:
-            return watched, balances_due
+        every = terms.balances_every
+        balances_due = every is not None and plans.is_due(ledger.balances_asked_at(), every, now)
+        if terms.everything:
+            return claimed, balances_due
         keys = {key.hash: key for key in ledger.every_key()}
-    return [entry for entry in watched if plans.may_be_asked(keys.get(entry.hash), now)], balances_due
+    return [entry for entry in claimed if plans.may_be_asked(keys.get(entry.hash), now)], balances_due
 
 
 def _tell(plan: Plan) -> None:
@@ -88,6 +152,10 @@ def _tell(plan: Plan) -> None:
             usd=usd_text(correction.nanos),
             since=correction.at.isoformat(),
         )
+    newly_failing = {key.hash for key in plan.keys if key.failing_since == plan.at}
     for failure in plan.failures:
-        _log.warning("key.failed", key=failure.key_hash[:12], reason=failure.reason.value, detail=failure.detail)
+        tell = _log.warning if failure.key_hash in newly_failing else _log.debug  # a revoked key fails for ever
+        tell("key.failed", key=failure.key_hash[:12], reason=failure.reason.value, detail=failure.detail)
+    for transition in plan.transitions:
+        _log.warning(f"alert.{transition.change.value}", fingerprint=transition.fingerprint, reason=transition.reason)
     _log.info("poll.committed", answered=plan.polled, failed=len(plan.failures), spend_usd=usd_text(plan.spend_nanos))

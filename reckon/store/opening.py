@@ -26,7 +26,7 @@ def open_store(url: str, *, writes: bool) -> Store:
     path = sqlite_path(parsed)
     if path is None:
         engine = postgres_engine(parsed)
-        store = Store(parsed.render_as_string(hide_password=True), engine, engine)
+        store = Store(parsed.set(query={}).render_as_string(hide_password=True), engine, engine)
     else:
         store = _open_sqlite(path, writes=writes)
     try:

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cache
 from itertools import groupby
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BigInteger, Connection, Integer, Row, Select, func, select, values
-from sqlalchemy.sql import column
+from sqlalchemy import BigInteger, Connection, Integer, Row, Select, bindparam, func, select, union_all
 
 from reckon.core.alerts import Alert, Transition
 from reckon.core.closing import OpenDays, days_to_close, days_to_read
@@ -46,7 +46,7 @@ SWEPT_PREFIX: Final = "swept:"
 DIGEST_PREFIX: Final = "digest:"
 HOLD_PREFIX: Final = "hold:"
 
-_EDGES_AT_ONCE: Final = 2000  # rows of three parameters each, well below either database's limit
+_EDGES_AT_ONCE: Final = 100  # SQLite takes at most 500 parts of a union
 _ALERTS_REACH_BACK: Final = timedelta(days=2)
 """Alerts of the day before yesterday can still be those of a running day, in another zone or by a clock set back."""
 
@@ -106,7 +106,9 @@ class Reading:
         found: list[list[KeyTotal]] = [[] for _ in edges]
         for first in range(0, len(edges), _EDGES_AT_ONCE):
             some = edges[first : first + _EDGES_AT_ONCE]
-            for row in self.connection.execute(_totals(some)):
+            lower = {f"lower_{place}": rows.seconds(edge.start) for place, edge in enumerate(some)}
+            upper = {f"upper_{place}": rows.seconds(edge.end) for place, edge in enumerate(some)}
+            for row in self.connection.execute(_totals(len(some)), lower | upper):
                 total = KeyTotal(row.owner, row.hash, rows.METERS[row.meter], int(row.spend), int(row.correction))
                 found[first + row.place].append(total)
         return found
@@ -322,13 +324,22 @@ _WINDOWS_BY_KEY: Final = (
 )
 
 
-def _totals(edges: Sequence[Window]) -> Select[Any]:
-    """Return the statement that sums window totals per edge, owner, key and meter: a range scan for each edge."""
-    spans = (
-        values(column("place", Integer), column("lower", BigInteger), column("upper", BigInteger), name="spans")
-        .data([(place, rows.seconds(edge.start), rows.seconds(edge.end)) for place, edge in enumerate(edges)])
-        .cte("spans")
-    )
+@cache
+def _totals(edges: int) -> Select[Any]:
+    """Return the statement that sums window totals per edge, owner, key and meter: a range scan for each edge.
+
+    Made once for each number of edges. With the edges in it, it would be compiled at every poll, which takes
+    longer than the sums.
+    """
+    one_by_one = [
+        select(
+            bindparam(f"place_{edge}", edge, Integer).label("place"),
+            bindparam(f"lower_{edge}", type_=BigInteger).label("lower"),
+            bindparam(f"upper_{edge}", type_=BigInteger).label("upper"),
+        )
+        for edge in range(edges)
+    ]
+    spans = union_all(*one_by_one).cte("spans")
     return (
         select(
             spans.c.place,

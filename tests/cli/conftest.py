@@ -1,10 +1,13 @@
 import logging
+from zoneinfo import ZoneInfo
 
 import pytest
 import structlog
 
+from reckon.app import system_clock
+from reckon.core.windows import day_start
 from reckon.fakes.world import World
-from tests.builders import at
+from tests.builders import DAY, at
 from tests.cli.town import Town
 
 
@@ -14,6 +17,14 @@ def town(tmp_path, secret_file, capsys, canary) -> Town:
     world = World(at("2025-11-18 12:00"))
     canary.watch_requests(world.requests)
     return Town(tmp_path, secret_file, capsys.readouterr, world)
+
+
+@pytest.fixture
+def town_lately(tmp_path, secret_file, capsys, canary) -> Town:
+    """The same at 00:00 UTC two days ago, for answers that depend on the present; it has no HTTP surface."""
+    world = World(day_start(system_clock().date(), ZoneInfo("UTC")) - 2 * DAY)
+    canary.watch_requests(world.requests)
+    return Town(tmp_path, secret_file, capsys.readouterr, world, extra='[http]\nlisten = ""')
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,10 @@ from reckon.cli import run
 
 USAGE, UNAVAILABLE, BAD_CONFIGURATION = 64, 69, 78
 
-REPORTS = [["spend"], ["daily"], ["weekly"], ["monthly"], ["keys"], ["owners"], ["verify"]]
+REPORTS = [
+    *(["spend"], ["daily"], ["weekly"], ["monthly"], ["alerts"], ["digest", "daily"]),
+    *(["keys"], ["owners"], ["verify"], ["status"]),
+]
 
 
 @pytest.fixture

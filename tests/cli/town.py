@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 
 from httpx import ASGITransport
 
-from reckon.app import open_poller
 from reckon.cli import run
 from reckon.config import load
 from reckon.core.plans import LedgerPolicy, Plan, after_poll
@@ -25,6 +24,7 @@ from reckon.core.records import Poll, Snapshot, WatchedKey
 from reckon.fakes import openrouter
 from reckon.fakes.world import Key, World
 from reckon.store import open_store
+from reckon.watch import open_watcher
 from tests.builders import MINUTE, at, usd
 from tests.canary import inference_key
 
@@ -59,6 +59,8 @@ class Town:
     read_output: Callable[[], Any]
     world: World
     base_url: str = "http://127.0.0.1:9/api/v1"
+    extra: str = ""
+    """What the configuration holds besides, in TOML."""
     keys: dict[str, Key] = field(default_factory=dict)
 
     @property
@@ -79,7 +81,7 @@ class Town:
             lines += [f'team = "{teams[owner]}"'] if owner in teams else []
             entries = [f'{{ name = {json.dumps(n, ensure_ascii=False)}, key = "{self.key(n).secret}" }}' for n in names]
             lines.append(f"keys = [{', '.join(entries)}]")
-        self.write_secret("reckon.toml", "\n".join(lines))
+        self.write_secret("reckon.toml", "\n".join([*lines, self.extra]))
 
     def key(self, name: str) -> Key:
         if name not in self.keys:
@@ -98,10 +100,10 @@ class Town:
         plan = None
         transport = ASGITransport(app=openrouter.app(self.world))
         settings = load(self.config, {})
-        async with open_poller(settings, {}, clock=lambda: self.world.now, transport=transport) as poller:
+        async with open_watcher(settings, {}, clock=lambda: self.world.now, transport=transport) as watcher:
             for instant in [at(when) for when in instants] or [self.world.now]:
                 self.world.move_to(instant)
-                plan = await poller.poll(self.world.now)
+                (plan,) = await watcher.poll_everything(self.world.now)
         assert plan is not None
         return plan
 

@@ -1,7 +1,7 @@
 """The invented month: always the same, whole, and quiet until it is not."""
 
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise, takewhile
 from statistics import fmean, pstdev
 
 import pytest
@@ -122,3 +122,13 @@ def test_no_charge_falls_on_a_whole_minute(month):
             for minute in range(24 * 60):
                 at = month.last_day_starts_at + timedelta(minutes=minute)
                 assert month.world.spent(key, at, at + timedelta(microseconds=1), meter) == 0
+
+
+def test_after_the_month_every_key_spends_a_little_all_the_time_as_much_a_day_as_before(month):
+    charges = list(takewhile(lambda charge: charge.at < month.ends_at + DAY, month.onward()))
+    assert charges == list(islice(month.onward(), len(charges)))
+    instants = [month.ends_at, *(charge.at for charge in charges)]
+    assert all(timedelta(0) < later - earlier < timedelta(seconds=6) for earlier, later in pairwise(instants))
+    for key in month.world.keys:
+        usual = month.world.spent(key, month.starts_at, month.last_day_starts_at) / 29
+        assert sum(charge.nanos for charge in charges if charge.key == key) == pytest.approx(usual, rel=0.1)

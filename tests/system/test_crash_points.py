@@ -18,7 +18,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, create_engine
 
-from reckon.app import open_app, open_poller
+from reckon.app import open_app
 from reckon.config import load
 from reckon.core.plans import Plan
 from reckon.core.records import UNOWNED, Meter
@@ -27,6 +27,7 @@ from reckon.errors import StoreError
 from reckon.fakes import openrouter
 from reckon.fakes.world import CreditsPolicy, World
 from reckon.store.engines import parse
+from reckon.watch import open_watcher
 from tests.canary import inference_key
 from tests.injection import FATAL, Injector, Trouble
 from tests.system.ledger_rows import Rows, lay_down, stored
@@ -88,8 +89,9 @@ class Team:
         fake = httpx.ASGITransport(app=openrouter.app(self.world))
 
         async def once() -> Plan:
-            async with open_poller(settings, {}, clock=lambda: self.world.now, transport=injector.over(fake)) as poller:
-                return await poller.poll(self.world.now, heed_waits=False)
+            transport = injector.over(fake)
+            async with open_watcher(settings, {}, clock=lambda: self.world.now, transport=transport) as watcher:
+                return (await watcher.poll_everything(self.world.now))[0]
 
         with injector.on_databases():
             return asyncio.run(once())

@@ -262,7 +262,9 @@ def test_a_second_poll_on_one_sqlite_file_names_the_first_and_loses_nothing(sqli
         team.assert_exact()
 
 
-def test_two_polls_at_once_on_one_postgres_count_everything_once(postgres_url, secret_file, commands):
+def test_polls_at_once_on_one_postgres_ask_one_after_another_and_count_everything_once(
+    postgres_url, secret_file, commands
+):
     account = Account(OWNERS)
     gate = Gate(openrouter.app(account.world))
     with serve(gate) as url:
@@ -271,17 +273,20 @@ def test_two_polls_at_once_on_one_postgres_count_everything_once(postgres_url, s
         for _ in range(2):  # the first of them on an empty database
             gate.close()
             polls = [team.start("poll", "--json") for _ in range(3)]
-            gate.until(3 * 20)
+            gate.until(20)
+            asked = len(account.world.requests)
             gate.open()
             ended = [poll.wait() for poll in polls]
             assert [(poll.code, poll.document["keys_polled"]) for poll in ended] == [(0, 20)] * 3
+            counters = [seen for seen in account.world.requests[asked:] if seen.path.endswith("/auth/key")]
+            assert len(counters) == 3 * 20
             team.assert_exact()
             account.spend()
         team.poll()
         team.assert_exact()
 
 
-def test_polls_that_overtake_one_another_on_postgres_lose_nothing(postgres_url, secret_file, commands):
+def test_polls_at_once_while_money_flows_lose_nothing(postgres_url, secret_file, commands):
     account = Account(OWNERS)
     with serve(openrouter.app(account.world)) as url:
         team = Team(account, url, postgres_url, secret_file, commands)

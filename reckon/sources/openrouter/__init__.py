@@ -7,6 +7,6 @@ From the wire inward: `lanes` carries a request, `body` reads what comes back wi
 
 from reckon.sources.openrouter.client import EGRESS, OpenRouterClient
 from reckon.sources.openrouter.lanes import LaneTransport
-from reckon.sources.openrouter.source import OpenRouterSource
+from reckon.sources.openrouter.source import Examined, OpenRouterSource
 
-__all__ = ["EGRESS", "LaneTransport", "OpenRouterClient", "OpenRouterSource"]
+__all__ = ["EGRESS", "Examined", "LaneTransport", "OpenRouterClient", "OpenRouterSource"]

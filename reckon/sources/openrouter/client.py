@@ -72,6 +72,11 @@ class OpenRouterClient:
         self.clock_skew_seconds: float | None = None
         """How far the server's clock was ahead of ours at the last answer; None within a minute, or if it said none."""
 
+    @property
+    def has_compared_clocks(self) -> bool:
+        """Whether an answer has told the server's time."""
+        return self._last_date is not None
+
     async def get(self, path: str, secret: SecretStr) -> Any:
         """Return the JSON value that *path* answers to the key *secret*.
 

@@ -8,6 +8,7 @@ one key is that key's failure and nothing more; only the end of the whole, a can
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -16,9 +17,19 @@ from pydantic import SecretStr
 from reckon.core.records import Balance, Failure, FailureReason, Poll, Snapshot, WatchedKey
 from reckon.sources.openrouter.client import OpenRouterClient
 from reckon.sources.openrouter.trouble import NoAnswer
-from reckon.sources.openrouter.wire import credits_balance, key_snapshot
+from reckon.sources.openrouter.wire import KeyRights, credits_balance, key_rights, key_snapshot
 
 _Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What one key tells of itself, and what it may see."""
+
+    key_hash: str
+    rights: KeyRights
+    balance: Balance | None
+    """The account's, if it may see it; an inference key is also told two zeros in place of a refusal."""
 
 
 class OpenRouterSource:
@@ -40,6 +51,8 @@ class OpenRouterSource:
         self._concurrency = concurrency
         self._polling = asyncio.Lock()
         self._key_path = _KeyPath()
+        self.asked = 0
+        """How many keys have been asked so far, so that a long poll can be seen to move."""
 
     @property
     def clock_skew_seconds(self) -> float | None:
@@ -64,13 +77,23 @@ class OpenRouterSource:
         Yields nothing for a key that may not see it, which an inference key is also told by two zeros, and nothing
         where there was trouble: a balance is worth no failure. Raises nothing of the network.
         """
-        if self._management_key is not None:
-            key = self._management_key
-            askers = [(hashlib.sha256(key.get_secret_value().encode()).hexdigest(), key)]
-        else:
-            askers = self._with_secrets(keys)
+        management_key = self._management_key
+        askers = [_named(management_key)] if management_key else self._with_secrets(keys)
         answers = await _each(askers, self._balance, self._concurrency)
         return [balance for balance in answers if balance is not None]
+
+    async def examine(self, keys: Sequence[WatchedKey]) -> Sequence[Examined | Failure]:
+        """Ask each of *keys* whose secret is known for its counters, its rights and the balance, in their order.
+
+        What a poll would call a failure is one here. Raises nothing of the network.
+        """
+        return await _each(self._with_secrets(keys), self._examined, self._concurrency)
+
+    async def examine_management_key(self) -> Examined | Failure | None:
+        """Ask the same of the management key; None if there is none."""
+        if self._management_key is None:
+            return None
+        return await self._examined(*_named(self._management_key))
 
     def _with_secrets(self, keys: Iterable[WatchedKey]) -> list[tuple[str, SecretStr]]:
         hashes = dict.fromkeys(key.hash for key in keys)
@@ -78,13 +101,24 @@ class OpenRouterSource:
 
     async def _counters(self, key_hash: str, secret: SecretStr) -> Snapshot | Failure:
         outcome = await _outcome(self._ask_counters(key_hash, secret))
-        if isinstance(outcome, NoAnswer):
-            return Failure(key_hash, outcome.reason, outcome.detail, outcome.retry_after_seconds)
-        return outcome
+        self.asked += 1
+        return _failure(key_hash, outcome) if isinstance(outcome, NoAnswer) else outcome
 
     async def _ask_counters(self, key_hash: str, secret: SecretStr) -> Snapshot:
         value = await self._about_itself(secret)
         return key_snapshot(value, key_hash=key_hash, secret=secret.get_secret_value(), at=self._now())
+
+    async def _examined(self, key_hash: str, secret: SecretStr) -> Examined | Failure:
+        rights = await _outcome(self._ask_rights(key_hash, secret))
+        if isinstance(rights, NoAnswer):
+            return _failure(key_hash, rights)
+        balance = await _outcome(self._ask_balance(key_hash, secret))
+        return Examined(key_hash, rights, _shown(balance, may_see_it=bool(rights.is_management_key)))
+
+    async def _ask_rights(self, key_hash: str, secret: SecretStr) -> KeyRights:
+        value = await self._about_itself(secret)
+        key_snapshot(value, key_hash=key_hash, secret=secret.get_secret_value(), at=self._now())
+        return key_rights(value)
 
     async def _about_itself(self, secret: SecretStr) -> Any:
         gone = []
@@ -102,10 +136,7 @@ class OpenRouterSource:
 
     async def _balance(self, key_hash: str, secret: SecretStr) -> Balance | None:
         outcome = await _outcome(self._ask_balance(key_hash, secret))
-        if isinstance(outcome, NoAnswer):
-            return None
-        may_see_all = self._management_key is not None
-        return outcome if may_see_all or outcome.credits_nanos or outcome.usage_nanos else None
+        return _shown(outcome, may_see_it=self._management_key is not None)
 
     async def _ask_balance(self, key_hash: str, secret: SecretStr) -> Balance:
         value = await self._client.get("/credits", secret)
@@ -142,6 +173,21 @@ class _KeyPath:
 
 _NO_SUCH_PATH: Final = frozenset({404, 405, 410})
 _ALIAS_ASKED_AGAIN_AFTER: Final = timedelta(days=1)
+
+
+def _named(secret: SecretStr) -> tuple[str, SecretStr]:
+    return hashlib.sha256(secret.get_secret_value().encode()).hexdigest(), secret
+
+
+def _failure(key_hash: str, trouble: NoAnswer) -> Failure:
+    return Failure(key_hash, trouble.reason, trouble.detail, trouble.retry_after_seconds)
+
+
+def _shown(balance: Balance | NoAnswer, *, may_see_it: bool) -> Balance | None:
+    """Return *balance* if it is one: two zeros are, to a key that may not see it, another word for no."""
+    if isinstance(balance, NoAnswer):
+        return None
+    return balance if may_see_it or balance.credits_nanos or balance.usage_nanos else None
 
 
 async def _each(

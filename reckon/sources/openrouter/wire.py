@@ -5,14 +5,23 @@ there and be right, because a counter that is missing is unknown and must never 
 """
 
 import re
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainValidator,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
-from reckon.core.money import ImplausibleMoney, nanos_from_usd
+from reckon.core.money import ImplausibleMoney, nanos_from_usd, signed_nanos_from_usd
 from reckon.core.records import Balance, FailureReason, Reading, Snapshot
 from reckon.sources.openrouter.trouble import NoAnswer
 
@@ -43,17 +52,77 @@ def credits_balance(value: Any, *, seen_by: str, at: datetime) -> Balance:
     return Balance(seen_by=seen_by, at=at, credits_nanos=account.total_credits, usage_nanos=account.total_usage)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRights:
+    """What a key may do, as it tells of itself. No counter depends on it: what it does not tell is None."""
+
+    is_management_key: bool | None
+    """It can list, make and delete keys."""
+    is_free_tier: bool | None
+    """The account has never bought credits."""
+    limit_nanos: int | None
+    """What OpenRouter lets it spend; None without a limit."""
+    remaining_nanos: int | None
+    limit_reset: str | None
+    """`daily`, `weekly`, `monthly`; None for a limit that never resets."""
+    expires_at: datetime | None
+
+
+def key_rights(value: Any) -> KeyRights:
+    """Return what the answer *value* of `/key` tells of the key's rights, as far as it can be read.
+
+    Raises:
+        NoAnswer: it is no such answer at all.
+    """
+    told = _read(RightsAnswer, value).data
+    return KeyRights(
+        is_management_key=told.is_management_key,
+        is_free_tier=told.is_free_tier,
+        limit_nanos=told.limit,
+        remaining_nanos=told.limit_remaining,
+        limit_reset=told.limit_reset,
+        expires_at=told.expires_at,
+    )
+
+
 def _nanos(usd: object) -> int:
+    return _read_money(nanos_from_usd, usd)
+
+
+def _signed_nanos(usd: object) -> int:
+    return _read_money(signed_nanos_from_usd, usd)
+
+
+def _read_money(read: Callable[[Decimal | int], int], usd: object) -> int:
     # `type`, because a bool is an int.
     if type(usd) is not int and not isinstance(usd, Decimal):
         raise PydanticCustomError("not_a_number", "not a number")
     try:
-        return nanos_from_usd(usd)
+        return read(usd)
     except ImplausibleMoney as refusal:
         raise PydanticCustomError("implausible", "{why}", {"why": str(refusal)}) from None
 
 
+def _instant(text: object) -> datetime:
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise PydanticCustomError("not_an_instant", "not an instant") from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _readable(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
 Nanos = Annotated[int, PlainValidator(_nanos)]
+SignedNanos = Annotated[int, PlainValidator(_signed_nanos)]
+Instant = Annotated[datetime, PlainValidator(_instant)]
+Readable: Final = WrapValidator(_readable)
+"""For what is only shown: None if it cannot be read."""
 
 
 class _Wire(BaseModel):
@@ -78,6 +147,23 @@ class KeyAnswer(_Wire):
     """`GET /key`, and its alias `GET /auth/key`."""
 
     data: KeyData
+
+
+class RightsData(_Wire):
+    """What the same answer tells beside the counters. What is left of a limit may be negative."""
+
+    is_management_key: Annotated[bool | None, Readable] = None
+    is_free_tier: Annotated[bool | None, Readable] = None
+    limit: Annotated[Nanos | None, Readable] = None
+    limit_remaining: Annotated[SignedNanos | None, Readable] = None
+    limit_reset: Annotated[str | None, Readable] = None
+    expires_at: Annotated[Instant | None, Readable] = None
+
+
+class RightsAnswer(_Wire):
+    """`GET /key` once more, for a person who looks into a key."""
+
+    data: RightsData
 
 
 class CreditsData(_Wire):

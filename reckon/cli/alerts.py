@@ -1,0 +1,142 @@
+"""`reckon alerts`: what fires, and what has fired."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from reckon.app import App
+    from reckon.cli.printing import Cell
+    from reckon.core.alerts import Alert, Transition
+
+_USUAL_SPAN: Final = "30d"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command("alerts")(alerts)
+
+
+def alerts(
+    context: typer.Context,
+    last: Annotated[
+        str, typer.Option(metavar="SPAN", help="How far back to go for alerts that have ended: 7d, 24h.")
+    ] = _USUAL_SPAN,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Every alert that fires, and those that have ended."""
+    import os
+
+    from reckon.app import open_app
+    from reckon.cli.printing import print_json
+    from reckon.cli.spans import span_of
+    from reckon.config import load
+    from reckon.core.alerts import AlertState
+
+    settings = load(context.obj, os.environ)
+    with open_app(settings) as app:
+        now = app.clock()
+        since = span_of(None, None, last, zone=settings.timezone, now=now, opening=now).start
+        every = sorted(app.alerts(), key=lambda alert: (alert.opened_at, alert.id or 0), reverse=True)
+        firing = [alert for alert in every if alert.state is AlertState.FIRING]
+        ended = [alert for alert in every if alert.state is AlertState.RESOLVED]
+        recent = [alert for alert in ended if alert.resolved_at and alert.resolved_at >= since]
+        shown, earlier = [*firing, *recent], len(ended) - len(recent)
+        last_changes = app.last_transitions(shown)
+        if as_json:
+            print_json(document(shown, last_changes, since=since, earlier=earlier))
+        else:
+            _show(app, shown, last_changes, since=since, earlier=earlier)
+
+
+def document(
+    shown: "Sequence[Alert]", last_changes: "Mapping[str, Transition]", *, since: datetime, earlier: int
+) -> dict[str, Any]:
+    """Return alerts as `reckon alerts --json` prints them."""
+    from reckon.cli.printing import instant
+
+    return {
+        "since": instant(since),
+        "ended_earlier": earlier,
+        "rows": [_row(alert, last_changes.get(alert.fingerprint)) for alert in shown],
+    }
+
+
+def _row(alert: "Alert", last_change: "Transition | None") -> dict[str, Any]:
+    from reckon.cli.printing import instant
+    from reckon.core.money import usd_text
+
+    def usd(nanos: int | None) -> str | None:
+        return None if nanos is None else usd_text(nanos)
+
+    return {
+        "id": alert.id,
+        "owner": alert.finding.owner,
+        "rule": alert.finding.rule.value,
+        "day": alert.finding.day.isoformat(),
+        "state": alert.state.value,
+        "opened_at": instant(alert.opened_at),
+        "resolved_at": instant(alert.resolved_at),
+        "spend_usd": usd(alert.finding.spend_nanos),
+        "threshold_usd": usd(alert.finding.threshold_nanos),
+        "reason": last_change.reason if last_change else None,
+    }
+
+
+def _show(
+    app: "App",
+    shown: "Sequence[Alert]",
+    last_changes: "Mapping[str, Transition]",
+    *,
+    since: datetime,
+    earlier: int,
+) -> None:
+    from reckon.cli.printing import Column, table, when
+
+    zone, now = app.settings.timezone, app.clock()
+    findings = [alert.finding for alert in shown]
+    table(
+        [
+            Column("Id", [str(alert.id) for alert in shown], "figure"),
+            Column("Owner", [finding.owner or "(all)" for finding in findings]),
+            Column("Rule", [finding.rule.value for finding in findings], "fixed"),
+            Column("Opened", [when(alert.opened_at, zone, now=now) for alert in shown], "fixed"),
+            Column("Ended", [_ended(alert, now, app) for alert in shown], "fixed"),
+            Column("Spend", [_dollars(finding.spend_nanos) for finding in findings], "figure"),
+            Column("Threshold", [_dollars(finding.threshold_nanos) for finding in findings], "figure"),
+        ],
+        title=f"Alerts ({zone.key})",
+        notes=[*_notes(shown, last_changes, earlier, when(since, zone, now=now))],
+    )
+
+
+def _ended(alert: "Alert", now: datetime, app: "App") -> "Cell":
+    from rich.text import Text
+
+    from reckon.cli.printing import when
+
+    return when(alert.resolved_at, app.settings.timezone, now=now) if alert.resolved_at else Text("firing", "bold red")
+
+
+def _dollars(nanos: int | None) -> str:
+    from reckon.core.money import dollars
+
+    return "" if nanos is None else dollars(nanos)
+
+
+def _notes(
+    shown: "Sequence[Alert]", last_changes: "Mapping[str, Transition]", earlier: int, since: str
+) -> Iterator[str]:
+    """Yield why each alert fires, and what is not shown."""
+    from reckon.cli.printing import clean, counted
+
+    for alert in shown:
+        last_change = last_changes.get(alert.fingerprint)
+        if alert.resolved_at is None and last_change:
+            yield clean(f"{alert.id}: {last_change.reason}.", 300)
+    if not shown:
+        yield f"Nothing fires, and nothing has since {since}." if earlier else "Nothing fires, and nothing ever has."
+    if earlier:
+        yield f"{counted(earlier, 'alert')} ended before {since}; --last 365d goes further back."

@@ -1,0 +1,233 @@
+"""The composition root of everything that asks and tells: settings in, a `Watcher` out.
+
+A `Watcher` holds the opened secrets, a store it may write, the way to OpenRouter and the way to whoever is told. Its
+methods are the jobs; when they are done is the affair of the command line or of the daemon.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from secrets import token_hex
+from threading import Thread
+from typing import Final, TypeVar
+
+import httpx
+from pydantic import SecretStr
+
+from reckon.app import App, Clock, system_clock
+from reckon.config import Secrets, Settings, digest_policy, ledger_policy, open_secrets
+from reckon.core.outbox import Delivery
+from reckon.core.plans import Plan
+from reckon.core.records import WatchedKey
+from reckon.errors import ConfigError, StoreError
+from reckon.jobs.deliver import Deliverer, deliver_now
+from reckon.jobs.digest import digest
+from reckon.jobs.poll import Polled, Terms, poll
+from reckon.observe import configure
+from reckon.ports import Sink
+from reckon.sinks.console import ConsoleSink
+from reckon.sources.openrouter import OpenRouterClient, OpenRouterSource
+from reckon.store import Store, open_store
+
+_T = TypeVar("_T")
+
+_BALANCE_BY_KEYS_EVERY: Final = timedelta(days=1)
+"""Without a management key every key is asked whether it may see the balance; most may not, so this is rare."""
+_PATIENCE_AT_THE_COMMAND_LINE: Final = timedelta(seconds=3)
+_BETWEEN_CLAIMS_SECONDS: Final = 0.2
+_FEWEST_OWNERS: Final = 16
+"""Of more owners than this no replica takes all at once, so that several divide the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Asks OpenRouter about every key of the owner map, commits and judges what it means, and tells of it."""
+
+    app: App
+    watched: Sequence[WatchedKey]
+    source: OpenRouterSource
+    deliverer: Deliverer
+    holder: str
+    """The name of this process among replicas."""
+    secrets: Secrets
+
+    async def poll(self, now: datetime) -> Polled | None:
+        """Poll what is due at *now*, judging silences too; None if nothing is. See `reckon.jobs.poll.poll`."""
+        policy = ledger_policy(self.app.settings, judges_silence=True)
+        most = max(_FEWEST_OWNERS, len(self.owners) // 4) if self.app.store.is_shared else None
+        terms = Terms(self.holder, self.app.settings.store.lease, self._balances_every(), most_owners=most)
+        return await poll(self.source, self.app.store, self.watched, self.owners, policy, terms, now)
+
+    async def poll_everything(self, now: datetime) -> list[Plan]:
+        """Poll every key once as of *now*, due or not, and return what was decided.
+
+        One plan, unless another replica is asking some owners' keys at the moment: these are polled when it is done,
+        if that is before its lease could have run out twice.
+        """
+        lease = self.app.settings.store.lease
+        policy = ledger_policy(self.app.settings, judges_silence=False)
+        terms = Terms(self.holder, lease, self._balances_every(at_once=True), everything=True)
+        plans: list[Plan] = []
+        waiting = self.owners
+        time = asyncio.get_running_loop().time
+        deadline = time() + 2 * lease.total_seconds()
+        while (waiting or not plans) and time() < deadline:
+            if done := await poll(self.source, self.app.store, self.watched, waiting, policy, terms, now):
+                plans.append(done.plan)
+                waiting -= done.owners
+            else:
+                await asyncio.sleep(_BETWEEN_CLAIMS_SECONDS)
+        return plans
+
+    async def next_due(self) -> datetime | None:
+        """Return when the first owner is due; None if one has never been polled."""
+        store = self.app.store
+        return await asyncio.get_running_loop().run_in_executor(store.thread, store.next_due, self.owners)
+
+    async def digest(self, now: datetime) -> bool:
+        """Queue the digests that are due at *now*; return whether any was."""
+        plan = await digest(self.app.store, digest_policy(self.app.settings), now)
+        return bool(plan.outgoing)
+
+    async def deliver(self) -> list[Delivery]:
+        """Deliver what the outbox holds, as far as it can be done at once, and leave the rest to whoever comes next."""
+        try:
+            return await deliver_now(self.deliverer, patience=_PATIENCE_AT_THE_COMMAND_LINE)
+        finally:
+            with suppress(StoreError):  # the lease will run out
+                await self.deliverer.give_back()
+
+    @property
+    def http_token(self) -> SecretStr | None:
+        """What our own HTTP surface asks of whoever wants figures."""
+        return self.secrets.http_token
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Whose keys are watched."""
+        return frozenset(entry.owner for entry in self.watched)
+
+    def _balances_every(self, *, at_once: bool = False) -> timedelta | None:
+        """Return how often the account's balance is asked for; None if the setting turned it off."""
+        wanted = self.app.settings.poll.credits_every
+        if not wanted:
+            return None
+        if self.app.settings.openrouter.management_key is None:
+            return max(wanted, _BALANCE_BY_KEYS_EVERY)
+        return timedelta(0) if at_once else wanted
+
+
+@asynccontextmanager
+async def open_watcher(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock = system_clock,
+    transport: httpx.AsyncBaseTransport | None = None,
+    store: Store | None = None,
+    holder: str | None = None,
+    formerly: Iterable[Secrets] = (),
+) -> AsyncIterator[Watcher]:
+    """Open the secrets, the ledger to write it, the way to OpenRouter and the way to whoever is told.
+
+    Args:
+        settings: the configuration in force.
+        environ: where `env:` references look.
+        clock: what stamps answers.
+        transport: takes the place of the network on the way to OpenRouter.
+        store: a ledger that is open already, and stays so.
+        holder: the name of this process among replicas, if it has one.
+        formerly: secrets that are still in use somewhere, for the log to leave out as well.
+
+    Raises:
+        ConfigError: a secret cannot be had, or a key stands in the map twice.
+        StoreBusy: another process writes to this SQLite file.
+        StoreError: the ledger cannot be used.
+    """
+    secrets = await in_a_thread_of_its_own(lambda: open_secrets(settings, environ))
+    async with AsyncExitStack() as opened:
+        sink = build_sink(settings, secrets, clock)
+        opened.push_async_callback(sink.close)
+        hidden = [value for held in (secrets, *formerly) for value in held.values()]
+        configure(level=settings.log.level, style=settings.log.format, secrets=hidden)
+        if store is None:
+            store = open_store(settings.store.url.get_secret_value(), writes=True)
+            opened.callback(store.close)
+        client = OpenRouterClient(
+            settings.openrouter.base_url,
+            timeout_seconds=settings.openrouter.timeout.total_seconds(),
+            clock=clock,
+            concurrency=settings.poll.concurrency,
+            transport=transport,
+        )
+        source = OpenRouterSource(
+            await opened.enter_async_context(client),
+            {key.hash: key.secret for key in secrets.keys if key.secret},
+            clock=clock,
+            management_key=secrets.management_key,
+            concurrency=settings.poll.concurrency,
+        )
+        holder = holder or new_holder()
+        yield Watcher(
+            app=App(settings, store, clock=clock),
+            watched=[WatchedKey(key.hash, key.owner, key.name) for key in secrets.keys],
+            source=source,
+            deliverer=Deliverer(sink, store, clock=clock, holder=holder, lease=settings.store.lease),
+            holder=holder,
+            secrets=secrets,
+        )
+
+
+async def in_a_thread_of_its_own(work: Callable[[], _T]) -> _T:
+    """Return what *work* does in a thread that nobody waits for who does not want its result any more.
+
+    A program that is asked for a secret or a database that does not answer may take long, and a signal must be heard
+    meanwhile; at the end of the process such a thread ends with it.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def tell(outcome: Callable[[], None]) -> None:
+        if not done.done():
+            outcome()
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
+            outcome: Callable[[], None] = partial(done.set_exception, error)
+        else:
+            outcome = partial(done.set_result, result)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(tell, outcome)
+
+    Thread(target=run, daemon=True).start()
+    return await done
+
+
+def new_holder() -> str:
+    """Return a name for this process among replicas, which no other has ever had."""
+    return f"{socket.gethostname()}/{os.getpid()}/{token_hex(4)}"
+
+
+def build_sink(settings: Settings, secrets: Secrets, clock: Clock) -> Sink:
+    """Return where messages go: Slack by a bot token, else Slack by a webhook, else standard error.
+
+    Raises:
+        ConfigError: the webhook is no https URL.
+    """
+    if not secrets.slack_bot_token and not secrets.slack_webhook_url:
+        return ConsoleSink(sys.stderr)
+    from reckon.sinks.slack.sink import SlackSink, WebhookSink  # noqa: PLC0415 - aiohttp, for those who use Slack
+
+    if secrets.slack_bot_token and settings.slack.channel:
+        return SlackSink(secrets.slack_bot_token, settings.slack.channel, clock=clock, api_url=settings.slack.api_url)
+    if secrets.slack_webhook_url is None:
+        raise ConfigError("slack.channel: accepts the channel to post to, with slack.bot_token")
+    return WebhookSink(secrets.slack_webhook_url, clock=clock)

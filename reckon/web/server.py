@@ -1,0 +1,110 @@
+"""The HTTP surface, served on a socket that is bound before anything else is promised."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import uvicorn
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from reckon.app import App
+from reckon.config import Listen
+from reckon.errors import ReckonError
+from reckon.pulse import Pulse
+from reckon.web import health, metrics
+
+_MOST_AT_ONCE: Final = 100
+_GRACE_SECONDS: Final = 1
+_LONGEST_CONNECTION_SECONDS: Final = 30.0
+
+
+def surface(app: Callable[[], App], pulse: Pulse, token: SecretStr | None) -> Starlette:
+    """Return the ASGI app.
+
+    Args:
+        app: gives the questions about the ledger, by the configuration that is in force then.
+        pulse: what this process is doing.
+        token: asked of whoever wants figures; None where only this machine can ask.
+    """
+    routes = [
+        Route("/healthz", health.healthz, methods=["GET"]),
+        Route("/readyz", health.readyz, methods=["GET"]),
+        Route("/metrics", metrics.metrics, methods=["GET"]),
+    ]
+    surface = Starlette(routes=routes)
+    surface.state.app = app
+    surface.state.pulse = pulse
+    surface.state.token = token
+    return surface
+
+
+class CannotListen(ReckonError):
+    """The address for our own HTTP surface cannot be had."""
+
+
+@asynccontextmanager
+async def served(surface: Starlette, listen: Listen | None) -> AsyncIterator[None]:
+    """Serve *surface* at *listen* while a block runs; without an address, do nothing.
+
+    Raises:
+        CannotListen: the address is taken, or not ours.
+    """
+    if listen is None:
+        yield
+        return
+    server = _Server(
+        uvicorn.Config(
+            surface,
+            http=_Protocol,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=_MOST_AT_ONCE,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    with _bound(listen) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
+
+
+class _Protocol(H11Protocol):
+    """Ends every connection after a while: nothing here takes long, and one that says nothing would stay for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the original
+        super().connection_made(transport)
+        self._end = self.loop.call_later(_LONGEST_CONNECTION_SECONDS, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the daemon: the original would raise each of them a second time at its end."""
+        yield
+
+
+def _bound(listen: Listen) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    try:
+        return socket.create_server((listen.host, listen.port), family=family, backlog=_MOST_AT_ONCE)
+    except OSError as error:
+        raise CannotListen(
+            f"http.listen: {listen} cannot be listened on ({error.strerror or error}). Name another address, or"
+            ' "" for none.'
+        ) from error
