@@ -11,7 +11,6 @@ What a change in an alert consists of is the affair of `alert_book`, how it is t
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -19,7 +18,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from reckon.core import alert_messages as say
-from reckon.core import deltas
+from reckon.core import deltas, silences
 from reckon.core.alert_book import AlertBook
 from reckon.core.alerts import Alert, AlertState, Finding, Rule, Transition
 from reckon.core.baseline import history
@@ -86,7 +85,7 @@ class Counted:
     rebuild_days: bool
     """The days of the histories are another zone's, and are forgotten."""
     nanos_by_key: Mapping[str, int]
-    answered: AbstractSet[str]
+    """What each key that answered has spent since it was last seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +134,17 @@ def notice(before: Remembered, counted: Counted, policy: NoticePolicy, now: date
     book = AlertBook(before.alerts, policy.people, now)
     moment = say.Moment(now, policy.zone)
     _judge_days(_Days(before, counted, policy, now), policy.anomaly, book, moment)
-    _judge_silences(counted, policy, book, moment)
+    silences.judge(counted.keys, _held_by_silences(counted), policy.staleness_after, book, moment)
     if policy.repeat_every:
         _remind(counted, policy.repeat_every, book, moment)
     return Noticed(*book.changes())
+
+
+def _held_by_silences(counted: Counted) -> dict[str, int]:
+    """Return the money of the keys that answer again, by hash: what had grown while they were silent."""
+    return {
+        key.hash: counted.nanos_by_key.get(key.hash, 0) for key in counted.keys_before.values() if key.failing_since
+    }
 
 
 def _may_bring_money(snapshot: Snapshot, key: KeyState | None) -> bool:
@@ -164,11 +170,12 @@ def _judge_days(days: "_Days", policy: AnomalyPolicy, book: AlertBook, moment: s
     for alert in book.alerts:
         if alert.finding.rule is Rule.STALENESS:
             continue
-        final, state = days.final(alert.finding)
         if alert.state is AlertState.FIRING and days.is_over(alert.finding):
+            final, state = days.final(alert.finding)
             message = say.day_is_over(final, book.person(final), say.data(state, moment))
             book.resolve(replace(alert, finding=final), message.headline, message)
         elif alert.state is AlertState.RESOLVED and days.has_moved(alert.finding):
+            final, _ = days.final(alert.finding)
             book.keep(replace(alert, finding=final))
 
     for finding, facts in days.findings_so_far():
@@ -327,57 +334,6 @@ def _by_key(held: Iterable[KeyTotal], windows: Iterable[WindowSpend], span: Wind
 
 def _total(by_key: Mapping[str, Amounts]) -> Amounts:
     return sum(by_key.values(), Amounts())
-
-
-# --- Silences ------------------------------------------------------------------------------------------------------
-
-
-def _judge_silences(counted: Counted, policy: NoticePolicy, book: AlertBook, moment: say.Moment) -> None:
-    """Follow the silences that have been told of, and find new ones; where they are not judged, only count money."""
-    keys = counted.keys
-    firing: dict[str | None, Alert] = {}
-    for alert in (alert for alert in book.firing if alert.finding.rule is Rule.STALENESS):
-        followed = replace(alert, gap_nanos=alert.gap_nanos + _held(alert, counted))
-        if policy.staleness_after is None or staleness.goes_on(alert.finding, keys):
-            book.keep(followed)
-            firing[alert.finding.owner] = followed
-        else:
-            message = say.seen_again(followed, keys, book.person(alert.finding), moment)
-            book.resolve(followed, message.headline, message)
-
-    if policy.staleness_after is None:
-        return
-    heard_at = max(_ends_of_source_silences(book), default=None)
-    for finding in staleness.look(keys.values(), policy.staleness_after, policy.zone, moment.now, heard_at):
-        message = say.silence(finding, keys, book.person(finding), moment)
-        if known := firing.get(finding.owner):
-            _join(known, finding, message, keys, book)
-        else:
-            book.open(finding, message, say.why_silent(finding, keys))
-
-
-def _join(alert: Alert, finding: Finding, message: Message, keys: Mapping[str, KeyState], book: AlertBook) -> None:
-    """Let an alert be about more keys, if there are more."""
-    about = {*alert.finding.key_hashes, *finding.key_hashes}
-    if len(about) > len(alert.finding.key_hashes):
-        by_name = tuple(sorted(about, key=lambda key_hash: (keys[key_hash].owner, keys[key_hash].name)))
-        joined = replace(alert, finding=replace(alert.finding, key_hashes=by_name))
-        book.grow(joined, len(about), message, say.why_silent(finding, keys))
-
-
-def _held(alert: Alert, counted: Counted) -> int:
-    """Return the money that the silence of an alert held, as far as its keys have answered in this poll."""
-    return sum(
-        counted.nanos_by_key.get(key_hash, 0)
-        for key_hash in alert.finding.key_hashes
-        if key_hash in counted.answered and (was := counted.keys_before.get(key_hash)) and was.failing_since
-    )
-
-
-def _ends_of_source_silences(book: AlertBook) -> Iterator[datetime]:
-    for alert in book.alerts:
-        if alert.finding.rule is Rule.STALENESS and alert.finding.owner is None and alert.resolved_at:
-            yield alert.resolved_at
 
 
 # --- Reminders -----------------------------------------------------------------------------------------------------

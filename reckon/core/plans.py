@@ -175,7 +175,6 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
             closed=closed.days,
             rebuild_days=state.days.zone_changed(policy.zone),
             nanos_by_key=_by_key(counted),
-            answered=frozenset(key.hash for key, _ in sights),
         )
         noticed = noticing.notice(state.noticing, done, policy.notice, now)
 
