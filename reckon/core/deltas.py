@@ -175,11 +175,13 @@ def first_whole_day(counters: Counters, zone: ZoneInfo) -> date:
     """Return the first local day of which Reckon saw everything.
 
     The day of the opening is not one, unless nothing had been spent on it before: the day counters were 0, and the
-    local day began no earlier than the UTC day they speak of.
+    local day began no earlier than the UTC day they speak of, or nothing had ever been spent at all.
     """
     day = local_date(counters.opened_at, zone)
-    spent_nothing = counters.credits.opening.daily_nanos == 0 and counters.byok.opening.daily_nanos == 0
-    if spent_nothing and day_start(day, zone) >= utc_midnight(counters.opened_at):
+    openings = (counters.credits.opening, counters.byok.opening)
+    spent_today = any(opening.daily_nanos for opening in openings)
+    spent_ever = any(opening.total_nanos for opening in openings)
+    if not spent_today and (not spent_ever or day_start(day, zone) >= utc_midnight(counters.opened_at)):
         return day
     return day + timedelta(days=1)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -110,6 +111,7 @@ def day_window(day: date, zone: ZoneInfo) -> Window:
     return Window(day_start(day, zone), day_start(day + timedelta(days=1), zone))
 
 
+@lru_cache(maxsize=4096)  # asked for every owner at every poll, mostly about the same few days
 def day_start(day: date, zone: ZoneInfo) -> datetime:
     """Return the first instant after which *zone* shows no date before *day*, in UTC."""
     midnight = datetime.combine(day, time())

@@ -396,6 +396,12 @@ def test_the_first_whole_day_is_the_one_after_the_opening_unless_nothing_can_hav
     assert first_whole_day(watch.counters, ZoneInfo(zone)) == date.fromisoformat(first)
 
 
+def test_the_day_of_an_opening_is_whole_wherever_nothing_had_ever_been_spent():
+    watch = Watch(snapshot("2026-11-20 12:00", "0"))
+
+    assert first_whole_day(watch.counters, ZoneInfo("Europe/Berlin")) == date(2026, 11, 20)
+
+
 # --- Properties: a world with its own list of events ---------------------------------------------------------------
 
 

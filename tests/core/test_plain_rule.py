@@ -152,8 +152,9 @@ def plain_rule(world, owner, *, byok):
     def half_seen(day):
         for key in keys:
             opened = world.opened[key]
-            spent_before = any(world.since_midnight(key, meter, opened) for meter in METERS)
-            if opened in day and (spent_before or day.start < utc_midnight(opened)):
+            spent_today = any(world.since_midnight(key, meter, opened) for meter in METERS)
+            spent_ever = any(world.sum(key, meter, opened) for meter in METERS)
+            if opened in day and (spent_today or (spent_ever and day.start < utc_midnight(opened))):
                 return True
         return False
 
