@@ -81,7 +81,7 @@ def test_429_is_not_delivered_whatever_it_says(judge, body):
         ("9" * 18, 3600),
         ("Fri, 20 Nov 2026 02:07:30 GMT", 90),
         ("Fri, 20 Nov 2026 02:07:30 -0000", 90),
-        ("Sun, 06 Nov 1994 08:49:37 GMT", 1),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 30),
         ("Fri, 31 Dec 2038 23:59:59 GMT", 3600),
         ("-5", 30),
         ("soon", 30),

@@ -12,18 +12,16 @@ nobody can look, each new attempt may say the same again, so each doubles the wa
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
 
 from reckon.core.outbox import Outcome
 from reckon.errors import SinkError
+from reckon.http_time import retry_after_seconds
 from reckon.sinks.slack.carrier import Answer
 
-LONGEST_WAIT_SECONDS: Final = 3600
 USUAL_WAIT_SECONDS: Final = 30
 """Where Slack limits us without a readable `Retry-After`."""
 
@@ -172,7 +170,6 @@ _GONE: Final = frozenset({"message_not_found", "thread_not_found", "edit_window_
 """There is nothing left to edit or to answer, and nobody has to mend that."""
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,63}")
-_SECONDS: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
 def _refusal(code: object, answer: Answer, now: datetime) -> SinkError:
@@ -196,7 +193,7 @@ def _judge_status(answer: Answer, now: datetime) -> None:
         told = _wait_seconds(answer, now)
         raise SinkError("Slack asks us to wait", outcome=Outcome.NOT_DELIVERED, retry_after_seconds=told)
     if answer.status >= 500:
-        asked = _retry_after_seconds(answer.headers.get("Retry-After"), now)
+        asked = retry_after_seconds(answer.headers.get("Retry-After"), now)
         raise SinkError(f"Slack answered HTTP {answer.status}", outcome=Outcome.AMBIGUOUS, retry_after_seconds=asked)
 
 
@@ -215,21 +212,5 @@ def _document(answer: Answer) -> dict[str, Any]:
 
 
 def _wait_seconds(answer: Answer, now: datetime) -> int:
-    told = _retry_after_seconds(answer.headers.get("Retry-After"), now)
-    return USUAL_WAIT_SECONDS if told is None else told
-
-
-def _retry_after_seconds(text: str | None, now: datetime) -> int | None:
-    """Return the wait that `Retry-After: text` asks for at *now*: 1 second to an hour, or None if it cannot be read."""
-    if text is None:
-        return None
-    try:
-        seconds = float(text) if _SECONDS.fullmatch(text.strip()) else (_http_date(text) - now).total_seconds()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return min(max(math.ceil(seconds), 1), LONGEST_WAIT_SECONDS)
-
-
-def _http_date(text: str) -> datetime:
-    told = parsedate_to_datetime(text)
-    return told.replace(tzinfo=UTC) if told.tzinfo is None else told
+    told = retry_after_seconds(answer.headers.get("Retry-After"), now)
+    return USUAL_WAIT_SECONDS if told is None else max(told, 1)

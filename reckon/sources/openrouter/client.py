@@ -26,8 +26,8 @@ from pydantic import SecretStr
 
 from reckon import __version__
 from reckon.core.records import FailureReason
+from reckon.http_time import http_date, retry_after_seconds
 from reckon.sources.openrouter.body import read_body
-from reckon.sources.openrouter.http_time import http_date, retry_after_seconds
 from reckon.sources.openrouter.lanes import LaneTransport
 from reckon.sources.openrouter.strict_json import NotStrictJson, read_json
 from reckon.sources.openrouter.trouble import NoAnswer, network_trouble

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reckon.core.records import FailureReason
-from reckon.sources.openrouter.http_time import http_date, retry_after_seconds
+from reckon.http_time import http_date, retry_after_seconds
 from tests.sources.asking import Clock, json_answer, poll
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
