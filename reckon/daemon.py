@@ -36,6 +36,8 @@ _RHYTHM: Final = MappingProxyType(
     {"poll": timedelta(seconds=5), "deliver": timedelta(seconds=5), "digest": timedelta(seconds=20)}
 )
 """How often everybody is knocked at even if nothing calls for it."""
+_MOST_SKIPPED_DIGESTS: Final = 30
+"""How many looks at the calendar a long poll may cost: some ten minutes of them."""
 _LOOK_AGAIN: Final = timedelta(seconds=30)
 """How often the store is asked what is due even if nothing should be: a clock may step, a replica may die."""
 _SHORTEST_PAUSE: Final = timedelta(milliseconds=250)
@@ -82,7 +84,9 @@ class Worker:
             self._knocked.clear()
             self._beat.mark()
             async with self.idle:
+                self._beat.is_under_way = True
                 await self._do()
+                self._beat.is_under_way = False
             self._beat.jobs += 1
             self._beat.mark()
 
@@ -131,6 +135,8 @@ class Daemon:
         self._hurry = asyncio.Event()
         self._looked_at: datetime | None = None
         self._look_at: datetime | None = None
+        self._digest_skipped = 0
+        self._is_reloading = False
         self.pulse = Pulse(clock())
 
     async def run(self) -> None:
@@ -173,7 +179,7 @@ class Daemon:
         self._secrets_at_start = self._watcher.secrets
         if later := unbuilt(settings):
             _log.warning("config.without_effect", settings=list(later))
-        web = surface(lambda: self._watcher.app, self.pulse, self._watcher.http_token)
+        web = surface(lambda: self._watcher.app, self.pulse, self._watcher.http_token, settings.http.listen)
         await opened.enter_async_context(served(web, settings.http.listen))
         self._take_in(settings)
         return settings
@@ -224,15 +230,30 @@ class Daemon:
             await self._poll_what_is_due()
             due = await self._watcher.next_due()
             self._looked_at, self._look_at = now, min(due or now, now + _LOOK_AGAIN)
+        if self._digest_skipped:
+            self._workers["digest"].knock()
         self._workers["poll"].knock_in(max(self._look_at - self._clock(), _SHORTEST_PAUSE))
 
     async def _poll_what_is_due(self) -> None:
-        while not self._stop.is_set() and (done := await self._watcher.poll(self._clock())):
+        # A poll that takes longer than the time between two would go on for ever: a reload would never have its turn.
+        while not self._is_wanted_elsewhere() and (done := await self._watcher.poll(self._clock())):
             self.pulse.committed(done.plan)
+            self._compare_clocks()
             self._say_status()
             if done.plan.outgoing:
                 self._workers["deliver"].knock()
         self.pulse.looked()
+
+    def _is_wanted_elsewhere(self) -> bool:
+        return self._stop.is_set() or self._is_reloading
+
+    def _compare_clocks(self) -> None:
+        before, skew = self.pulse.clock_skew_seconds, self._watcher.source.clock_skew_seconds
+        self.pulse.clock_skew_seconds = skew
+        if skew is not None and before is None:
+            _log.warning("clock.differs", openrouter_is_ahead_by_seconds=round(skew))
+        elif skew is None and before is not None:
+            _log.info("clock.agrees_again")
 
     async def _deliver(self) -> None:
         """Let the message be delivered whose turn it is, and come back when the next one's may be."""
@@ -242,7 +263,13 @@ class Daemon:
             self._workers["deliver"].knock_in(deliverer.until(turn.next_look))
 
     async def _digest(self) -> None:
-        """Queue the digests that are due."""
+        """Queue the digests that are due, after any poll that is: or they would tell of counters from before it."""
+        now = self._clock()
+        is_fresh = self._looked_at and self._look_at and self._looked_at <= now < self._look_at
+        if not self.pulse.has_looked or (not is_fresh and self._digest_skipped < _MOST_SKIPPED_DIGESTS):
+            self._digest_skipped += 1
+            return
+        self._digest_skipped = 0
         if await self._watcher.digest(self._clock()):
             self._workers["deliver"].knock()
 
@@ -252,14 +279,17 @@ class Daemon:
         try:
             settings = await in_a_thread_of_its_own(self._load)
             watcher = await self._opened(settings, formerly=[self._secrets_at_start, former.secrets])
-        except ReckonError as error:
-            self.pulse.reload_refused = str(error)
-            _log.error("config.refused", error=str(error), in_force="the one before")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the configuration before stays in force, and that is told
+            self.pulse.reload_refused = str(error) or type(error).__name__
+            _log.error("config.refused", error=self.pulse.reload_refused, in_force="the one before")
             self._say_status()
             return
+        self._is_reloading = True
         async with AsyncExitStack() as idle:
             for name in ("poll", "deliver", "digest"):
                 await idle.enter_async_context(self._workers[name].idle)
+            self._is_reloading = False
+            watcher.deliverer.take_over(former.deliverer)
             self._watcher = watcher
             self._look_at = None
             await self._watching.close_former()
@@ -277,7 +307,7 @@ class Daemon:
 
     async def _watch(self, ticker: Ticker) -> None:
         self.pulse.beats["ticker"] = ticker.beat
-        tasks = [asyncio.create_task(worker.work(), name=name) for name, worker in self._workers.items()]
+        tasks = {name: asyncio.create_task(worker.work()) for name, worker in self._workers.items()}
         for name in ("poll", "deliver", "digest"):
             self._workers[name].knock()
         self._manager.tell(READY="1", STATUS="started")
@@ -312,12 +342,13 @@ class Daemon:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), period)
 
-    async def _let_finish(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Wait for the jobs under way, in reason, and end the workers."""
+    async def _let_finish(self, tasks: dict[str, asyncio.Task[None]]) -> None:
+        """Wait for the jobs under way, in reason, and end the workers. A reload is not worth waiting for."""
+        tasks["reload"].cancel()
         under_way = asyncio.create_task(_until_idle(self._workers.values()))
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait([under_way, hurry], timeout=_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        ended = [under_way, hurry, *tasks]
+        ended = [under_way, hurry, *tasks.values()]
         for task in ended:
             task.cancel()
         await asyncio.gather(*ended, return_exceptions=True)
@@ -352,6 +383,8 @@ class Daemon:
         text = f"{pulse.keys_answered} keys answered, {pulse.keys_failed} did not"
         if pulse.polled_at:
             text += f", last poll {pulse.polled_at:%H:%M:%S} UTC"
+        if pulse.clock_skew_seconds is not None:
+            text += f", OpenRouter's clock is {pulse.clock_skew_seconds:+.0f} s from ours"
         if pulse.reload_refused:
             text += "; the changed configuration was refused"
         if pulse.needs_restart:

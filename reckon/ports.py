@@ -43,6 +43,15 @@ class Sink(Protocol):
         ...
 
     @property
+    def has_pace(self) -> bool:
+        """Whether it takes only one message a second at each place."""
+        ...
+
+    def knows(self, receipt: Receipt) -> bool:
+        """Return whether *receipt* is of a message that this sink could edit or answer, and no other sink's."""
+        ...
+
+    @property
     def can_look(self) -> bool:
         """Whether a message can be found again after an answer was lost."""
         ...

@@ -28,6 +28,7 @@ class Beat:
     marked_at: float = field(default_factory=monotonic)
     jobs: int = 0
     failed: int = 0
+    is_under_way: bool = False
     _seen: object = None
 
     def mark(self) -> None:
@@ -56,6 +57,8 @@ class Pulse:
     polls: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """How often a key yielded nothing, by reason."""
+    clock_skew_seconds: float | None = None
+    """How far OpenRouter's clock is ahead of ours, if that is more than a minute."""
     reload_refused: str | None = None
     """Why the last reload of the configuration was refused; None if it was not."""
     needs_restart: tuple[str, ...] = ()
@@ -84,13 +87,24 @@ class Pulse:
     def troubles(self) -> list[str]:
         """Return what is wrong with this process: nothing, workers that are stuck, or no poll committed for long."""
         troubles = [f"{name} does not move" for name in self.stuck()]
+        if self._is_asking():  # however long it takes: OpenRouter being slow is no trouble of ours
+            return troubles
         if monotonic() - (self._looked_at or self._began_at) > self._longest_without_poll_seconds:
             troubles.append("no poll was committed for too long")
         return troubles
 
+    def _is_asking(self) -> bool:
+        poll = self.beats.get("poll")
+        return poll is not None and poll.is_under_way and not poll.is_stuck()
+
     def stuck(self) -> list[str]:
         """Return the names of the workers that have been still for too long."""
         return [name for name, beat in self.beats.items() if beat.is_stuck()]
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether what was due at first has been polled."""
+        return self._looked_at is not None
 
     @property
     def is_ready(self) -> bool:

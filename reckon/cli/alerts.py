@@ -22,8 +22,11 @@ def add_to(app: typer.Typer) -> None:
 def alerts(
     context: typer.Context,
     last: Annotated[
-        str, typer.Option(metavar="SPAN", help="How far back to go for alerts that have ended: 7d, 24h.")
-    ] = _USUAL_SPAN,
+        str | None,
+        typer.Option(
+            metavar="SPAN", help="How far back to go for alerts that have ended (30d; with --json, for ever)."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Every alert that fires, and those that have ended."""
@@ -38,21 +41,22 @@ def alerts(
     settings = load(context.obj, os.environ)
     with open_app(settings) as app:
         now = app.clock()
-        since = span_of(None, None, last, zone=settings.timezone, now=now, opening=now).start
+        span = last or (None if as_json else _USUAL_SPAN)
+        since = span_of(None, None, span, zone=settings.timezone, now=now, opening=now).start if span else None
         every = sorted(app.alerts(), key=lambda alert: (alert.opened_at, alert.id or 0), reverse=True)
         firing = [alert for alert in every if alert.state is AlertState.FIRING]
         ended = [alert for alert in every if alert.state is AlertState.RESOLVED]
-        recent = [alert for alert in ended if alert.resolved_at and alert.resolved_at >= since]
+        recent = [alert for alert in ended if alert.resolved_at and (since is None or alert.resolved_at >= since)]
         shown, earlier = [*firing, *recent], len(ended) - len(recent)
         last_changes = app.last_transitions(shown)
         if as_json:
             print_json(document(shown, last_changes, since=since, earlier=earlier))
         else:
-            _show(app, shown, last_changes, since=since, earlier=earlier)
+            _show(app, shown, last_changes, since=since or now, earlier=earlier)
 
 
 def document(
-    shown: "Sequence[Alert]", last_changes: "Mapping[str, Transition]", *, since: datetime, earlier: int
+    shown: "Sequence[Alert]", last_changes: "Mapping[str, Transition]", *, since: datetime | None, earlier: int
 ) -> dict[str, Any]:
     """Return alerts as `reckon alerts --json` prints them."""
     from reckon.cli.printing import instant

@@ -63,7 +63,7 @@ def people(settings: Settings) -> Mapping[str, Person]:
         owner_id: Person(
             name=_display_name(owner_id, owner.name),
             mention=owner.slack,
-            place=settings.teams[owner.team].channel if owner.team and owner.team in settings.teams else None,
+            place=_place(settings, owner.team),
         )
         for owner_id, owner in settings.owners.items()
     }
@@ -75,6 +75,12 @@ def owner_map(settings: Settings) -> OwnerMap:
         teams={owner_id: owner.team for owner_id, owner in settings.owners.items()},
         keys=[(owner_id, key.name) for owner_id, owner in settings.owners.items() for key in owner.keys],
     )
+
+
+def _place(settings: Settings, team: str | None) -> str | None:
+    """Return the channel of a team; None where it is the configured one, so that each channel has one pace."""
+    channel = settings.teams[team].channel if team and team in settings.teams else None
+    return None if channel == settings.slack.channel else channel
 
 
 def _display_name(owner_id: str, name: str | None) -> str:

@@ -72,7 +72,7 @@ class Deliverer:
         now = self._clock()
         if found.until and outbox.has_yet_to_come(found.until, now):
             return Turn(None, found.until)
-        last_attempts = self._paced(found.last_attempts, now)
+        last_attempts = self._paced(found.last_attempts, now) if self.sink.has_pace else {}
         turn = outbox.next_in_turn(found.waiting, last_attempts, now)
         if turn is None:
             return Turn(None, outbox.next_look(found.waiting, last_attempts, now))
@@ -84,6 +84,11 @@ class Deliverer:
         await self._write()
         _tell(done)
         return Turn(done, self._clock())
+
+    def take_over(self, former: "Deliverer") -> None:
+        """Go on where *former* ends: with what it has not written down yet, and with its pace."""
+        self._unwritten.extend(former._unwritten)  # noqa: SLF001 - another of us
+        self._last_attempts.update(former._last_attempts)  # noqa: SLF001 - as above
 
     def until(self, instant: datetime) -> timedelta:
         """Return how long it is until *instant*."""
@@ -139,8 +144,8 @@ class Deliverer:
         """Return why an edit or a reply has nowhere to go; None if it has."""
         if not self.sink.has_threads:
             return f"{self.sink.name} has no threads"
-        if delivery.parent is None or not delivery.parent.name:
-            return "the message it is about was never delivered there"
+        if delivery.parent is None or not self.sink.knows(delivery.parent):
+            return f"the message it is about was not delivered to {self.sink.name}"
         return None
 
     # --- The store

@@ -18,7 +18,7 @@ import structlog
 from reckon.core import plans
 from reckon.core.money import usd_text
 from reckon.core.plans import LedgerPolicy, Plan
-from reckon.core.records import Poll, WatchedKey
+from reckon.core.records import FailureReason, Poll, WatchedKey
 from reckon.errors import ClockUnset, StoreError
 from reckon.jobs.holding import held
 from reckon.ports import Source
@@ -90,7 +90,9 @@ async def poll(  # noqa: PLR0917 - who, where, what, whose, how and when
         due, balances_due = await _in_thread(store, partial(_due, store, watched, claim, terms, now))
         async with held(store, partial(store.renew, claim, terms.lease), terms.lease, since=asked_at):
             answers = await source.poll(due)
-            balances = await source.balances(due) if balances_due else ()
+            # Every key of the map: without a management key each may see another account, whoever claimed it.
+            balances_due = balances_due and not _is_silent(answers)
+            balances = await source.balances(watched) if balances_due else ()
     except BaseException:
         with suppress(StoreError):  # the lease will run out
             await asyncio.shield(_in_thread(store, partial(store.release, claim)))
@@ -114,6 +116,12 @@ async def poll(  # noqa: PLR0917 - who, where, what, whose, how and when
 
 async def _in_thread(store: Store, work: Callable[[], _T]) -> _T:
     return await asyncio.get_running_loop().run_in_executor(store.thread, work)
+
+
+def _is_silent(answers: Poll) -> bool:
+    """Return whether nobody can be reached: then asking for balances would only take long."""
+    reasons = {failure.reason for failure in answers.failures}
+    return not answers.snapshots and FailureReason.TIMED_OUT in reasons
 
 
 def _claim(store: Store, owners: Collection[str], policy: LedgerPolicy, terms: Terms, now: datetime) -> Claim:

@@ -26,10 +26,16 @@ class ConsoleSink:
 
     name: Final = "console"
     has_threads: Final = False
+    has_pace: Final = False
     can_look: Final = False
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+
+    def knows(self, receipt: Receipt) -> bool:
+        """Return False: what was printed stays as it is."""
+        del receipt
+        return False
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Print *delivery* and an empty line.

@@ -53,6 +53,7 @@ def _detail(pulse: Pulse) -> dict[str, Any]:
         "last_poll_at": _utc(pulse.polled_at),
         "keys_answered": pulse.keys_answered,
         "keys_failed": pulse.keys_failed,
+        "clock_skew_seconds": pulse.clock_skew_seconds,
         "reload_refused": pulse.reload_refused,
         "needs_restart": list(pulse.needs_restart),
     }

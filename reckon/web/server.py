@@ -2,14 +2,19 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import uvicorn
 from pydantic import SecretStr
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reckon.app import App
@@ -23,24 +28,52 @@ _GRACE_SECONDS: Final = 1
 _LONGEST_CONNECTION_SECONDS: Final = 30.0
 
 
-def surface(app: Callable[[], App], pulse: Pulse, token: SecretStr | None) -> Starlette:
+def surface(app: Callable[[], App], pulse: Pulse, token: SecretStr | None, listen: Listen | None) -> Starlette:
     """Return the ASGI app.
 
     Args:
         app: gives the questions about the ledger, by the configuration that is in force then.
         pulse: what this process is doing.
         token: asked of whoever wants figures; None where only this machine can ask.
+        listen: where it is served.
     """
+    names = {"localhost", "127.0.0.1", "::1", listen.host} if listen and listen.is_loopback else None
     routes = [
         Route("/healthz", health.healthz, methods=["GET"]),
         Route("/readyz", health.readyz, methods=["GET"]),
         Route("/metrics", metrics.metrics, methods=["GET"]),
     ]
-    surface = Starlette(routes=routes)
+    surface = Starlette(routes=routes, middleware=[Middleware(_AskedByName, names=names)])
     surface.state.app = app
     surface.state.pulse = pulse
     surface.state.token = token
     return surface
+
+
+class _AskedByName:
+    """Answers 421 to whoever asks for a host that is not this one.
+
+    What is served on loopback asks no token. A page of another site could make its own name lead here, and read the
+    answer as its own; but it cannot choose what its browser then puts into `Host`.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str] | None) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._names is None or _host(Headers(scope=scope)) in self._names:
+            await self._app(scope, receive, send)
+        else:
+            await PlainTextResponse("this host is not served here\n", 421)(scope, receive, send)
+
+
+def _host(headers: Headers) -> str | None:
+    """Return the host that is asked for, without its port; None if that cannot be read."""
+    try:
+        return urlsplit(f"//{headers.get('host', '')}").hostname
+    except ValueError:
+        return None
 
 
 class CannotListen(ReckonError):

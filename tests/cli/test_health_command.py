@@ -27,7 +27,7 @@ def watched(town, pulse):
     """A town whose daemon answers over HTTP."""
     town.settle({"ravi": ["laptop"]})
     pulse.committed(town.poll())
-    with open_app(load(town.config, {})) as app, serve(surface(lambda: app, pulse, None)) as url:
+    with open_app(load(town.config, {})) as app, serve(surface(lambda: app, pulse, None, None)) as url:
         listening_at(town, url.removeprefix("http://"))
         yield town
 

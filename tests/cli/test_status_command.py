@@ -129,7 +129,7 @@ def pulse():
 def run(team, pulse):
     """The team, and a daemon that answers for it over HTTP."""
     pulse.committed(team.poll())
-    with open_app(load(team.config, {})) as app, serve(surface(lambda: app, pulse, None)) as url:
+    with open_app(load(team.config, {})) as app, serve(surface(lambda: app, pulse, None, None)) as url:
         team.extra = f'[http]\nlisten = "{url.removeprefix("http://")}"'
         team.settle({"dana": ["notebook"], "ravi": ["laptop"]})
         yield team

@@ -54,8 +54,18 @@ def test_it_has_what_a_sink_has(through):
     async def look_at(sink: Sink):
         assert sink.name
         assert isinstance(sink.has_threads, bool)
+        assert isinstance(sink.has_pace, bool)
         assert isinstance(sink.can_look, bool)
         assert sink.has_threads or not sink.can_look
+
+    through.use(look_at)
+
+
+def test_it_knows_the_messages_it_can_change_and_nobody_else_s(through):
+    async def look_at(sink: Sink):
+        assert sink.knows(await sink.deliver(delivery())) is sink.has_threads
+        assert not sink.knows(Receipt("console", "1"))
+        assert not sink.knows(Receipt("webhook", "1"))
 
     through.use(look_at)
 

@@ -1,6 +1,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from reckon.core.records import Balance, FailureReason, Reading, Snapshot
@@ -15,6 +16,7 @@ from tests.sources.asking import (
     good,
     hash_of,
     json_answer,
+    key_of,
     poll,
     source_over,
     watched,
@@ -378,3 +380,52 @@ def test_balances_need_a_key_that_is_known():
     source, _ = source_over(upstream, KEY)
     assert asyncio.run(source.balances(watched(OTHER_KEY))) == []
     assert upstream.requests == []
+
+
+# --- Nobody answers --------------------------------------------------------------------------------------------------
+
+
+def test_when_nobody_answers_the_rest_are_not_asked_and_each_is_its_failure():
+    def black_hole(_path, _key):
+        raise httpx.ReadTimeout("")
+
+    keys = [inference_key(n) for n in range(1, 41)]
+    upstream = Upstream(black_hole)
+    source, _ = source_over(upstream, *keys, concurrency=4)
+
+    seen = asyncio.run(source.poll(watched(*keys)))
+
+    assert len(upstream.requests) < 3 * 4
+    assert [failure.key_hash for failure in seen.failures] == [hash_of(key) for key in keys]
+    assert {failure.reason for failure in seen.failures} == {FailureReason.TIMED_OUT}
+
+
+def test_one_answer_of_any_kind_and_everybody_is_asked():
+    def answers_one(_path, key):
+        if key == keys[3]:
+            return httpx.Response(401)
+        raise httpx.ReadTimeout("")
+
+    keys = [inference_key(n) for n in range(1, 41)]
+    upstream = Upstream(answers_one)
+    source, _ = source_over(upstream, *keys, concurrency=4)
+
+    asyncio.run(source.poll(watched(*keys)))
+
+    assert len(upstream.requests) == 40
+
+
+def test_in_a_long_silence_every_key_is_tried_again_by_and_by():
+    def black_hole(_path, _key):
+        raise httpx.ReadTimeout("")
+
+    keys = [inference_key(n) for n in range(1, 41)]
+    upstream = Upstream(black_hole)
+    source, _ = source_over(upstream, *keys, concurrency=4)
+
+    async def poll_on():
+        for _ in range(5):
+            await source.poll(watched(*keys))
+
+    asyncio.run(poll_on())
+    assert {key_of(request) for request in upstream.requests} == {*keys}

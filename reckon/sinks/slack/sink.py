@@ -72,6 +72,7 @@ class SlackSink:
 
     name: Final = "slack"
     has_threads: Final = True
+    has_pace: Final = True
 
     def __init__(
         self,
@@ -94,6 +95,10 @@ class SlackSink:
     def can_look(self) -> bool:
         """Whether a message in the configured channel can be found again, as far as Slack has told."""
         return self._can_look_in(self._channel)
+
+    def knows(self, receipt: Receipt) -> bool:
+        """Return whether *receipt* names a channel and a message as Slack does."""
+        return bool(CHANNEL_ID.fullmatch(receipt.place) and _TS.fullmatch(receipt.name))
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Post, answer or edit, with one request.
@@ -212,7 +217,7 @@ class SlackSink:
         return delivery.parent.place if delivery.parent else delivery.to or self._channel
 
     def _can_look_in(self, place: str) -> bool:
-        return _CHANNEL_ID.fullmatch(place) is not None and place not in self._places_without_sight
+        return CHANNEL_ID.fullmatch(place) is not None and place not in self._places_without_sight
 
 
 class WebhookSink:
@@ -226,12 +231,18 @@ class WebhookSink:
 
     name: Final = "slack webhook"
     has_threads: Final = False
+    has_pace: Final = True
     can_look: Final = False
 
     def __init__(self, url: SecretStr, *, clock: Clock, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._url = url
         self._clock = clock
         self._carrier = Carrier(timeout_seconds)
+
+    def knows(self, receipt: Receipt) -> bool:
+        """Return False: a webhook cannot reach what it has posted."""
+        del receipt
+        return False
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Post with one request; what may have been said already says "(may repeat)" of itself.
@@ -302,7 +313,7 @@ _POSTING: Final = "chat:write"
 _HISTORIES: Final = ("channels:history", "groups:history")
 _CLOCKS_DIFFER_BY: Final = timedelta(minutes=10)
 # The name of a channel has no capitals, so whatever has them is an id.
-_CHANNEL_ID: Final = re.compile(r"[CGD][A-Z0-9]{2,}")
+CHANNEL_ID: Final = re.compile(r"[CGD][A-Z0-9]{2,}")
 _TS: Final = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}")
 
 

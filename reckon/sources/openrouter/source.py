@@ -51,6 +51,7 @@ class OpenRouterSource:
         self._concurrency = concurrency
         self._polling = asyncio.Lock()
         self._key_path = _KeyPath()
+        self._silence = _Silence(enough=_ROUNDS_BEFORE_SILENCE * concurrency)
         self.asked = 0
         """How many keys have been asked so far, so that a long poll can be seen to move."""
 
@@ -65,7 +66,12 @@ class OpenRouterSource:
         Raises nothing of the network.
         """
         async with self._polling:
-            outcomes = await _each(self._with_secrets(keys), self._counters, self._concurrency)
+            self._silence = _Silence(enough=_ROUNDS_BEFORE_SILENCE * self._concurrency)
+            asked = self._with_secrets(keys)
+            # From another key on each time, so that none is always among those who are not asked in a silence.
+            first = self.asked % len(asked) if asked else 0
+            turned = await _each([*asked[first:], *asked[:first]], self._counters, self._concurrency)
+            outcomes = [*turned[len(asked) - first :], *turned[: len(asked) - first]]
         return Poll(
             snapshots=tuple(outcome for outcome in outcomes if isinstance(outcome, Snapshot)),
             failures=tuple(outcome for outcome in outcomes if isinstance(outcome, Failure)),
@@ -100,8 +106,11 @@ class OpenRouterSource:
         return [(key_hash, self._secrets[key_hash]) for key_hash in hashes if key_hash in self._secrets]
 
     async def _counters(self, key_hash: str, secret: SecretStr) -> Snapshot | Failure:
+        if self._silence.is_total:
+            return Failure(key_hash, FailureReason.TIMED_OUT, "not asked, since nobody has answered in this poll")
         outcome = await _outcome(self._ask_counters(key_hash, secret))
         self.asked += 1
+        self._silence.take_in(outcome)
         return _failure(key_hash, outcome) if isinstance(outcome, NoAnswer) else outcome
 
     async def _ask_counters(self, key_hash: str, secret: SecretStr) -> Snapshot:
@@ -171,6 +180,7 @@ class _KeyPath:
             self._alias_gone_since = now
 
 
+_ROUNDS_BEFORE_SILENCE: Final = 2
 _NO_SUCH_PATH: Final = frozenset({404, 405, 410})
 _ALIAS_ASKED_AGAIN_AFTER: Final = timedelta(days=1)
 
@@ -181,6 +191,31 @@ def _named(secret: SecretStr) -> tuple[str, SecretStr]:
 
 def _failure(key_hash: str, trouble: NoAnswer) -> Failure:
     return Failure(key_hash, trouble.reason, trouble.detail, trouble.retry_after_seconds)
+
+
+class _Silence:
+    """Whether a poll hears nothing at all.
+
+    All keys ask the same host: once so many asks have timed out and none was answered in any way, the others would time
+    out too, and ten thousand of them take more than an hour.
+    """
+
+    def __init__(self, *, enough: int) -> None:
+        self._enough = enough
+        self._timed_out = 0
+        self._was_answered = False
+
+    def take_in(self, outcome: object) -> None:
+        """Take in what one ask came to."""
+        if isinstance(outcome, NoAnswer) and outcome.reason is FailureReason.TIMED_OUT:
+            self._timed_out += 1
+        else:
+            self._was_answered = True
+
+    @property
+    def is_total(self) -> bool:
+        """Whether it is not worth asking on."""
+        return not self._was_answered and self._timed_out >= self._enough
 
 
 def _shown(balance: Balance | NoAnswer, *, may_see_it: bool) -> Balance | None:
