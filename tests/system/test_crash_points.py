@@ -31,6 +31,7 @@ from reckon.watch import open_watcher
 from tests.canary import inference_key
 from tests.injection import FATAL, Injector, Trouble
 from tests.system.ledger_rows import Rows, lay_down, stored
+from tests.system.time_passes import let_leases_run_out
 
 MINUTE = timedelta(minutes=1)
 USD = 10**9
@@ -258,6 +259,7 @@ def test_trouble_at_any_side_effect_of_a_poll_loses_nothing_and_counts_nothing_t
         except BaseException:
             if not injector.is_dead:
                 raise
+        let_leases_run_out(scene.url)
         assert injector.reached[:place] == clean[:place]
         assert injector.is_dead == (trouble in FATAL)
         # What happens next depends on nothing but the ledger, so equal ledgers need be followed only once.
@@ -319,6 +321,7 @@ def test_trouble_at_any_side_effect_of_the_first_poll_leaves_no_half_a_ledger(
             except BaseException:
                 if not injector.is_dead:
                     raise
+            let_leases_run_out(url)
             ledger = repr(sorted(told(stored(scene.engine))))
             if ledger not in judged:
                 judged[ledger] = begins_counting(scene, team)

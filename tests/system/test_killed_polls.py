@@ -21,6 +21,7 @@ from reckon.fakes import openrouter
 from tests.serving import serve
 from tests.system.accounts import Account, counted
 from tests.system.forks import PROJECT, Forks
+from tests.system.time_passes import let_leases_run_out
 
 OWNERS = {"ana": ["a1", "a2"], "ben": ["b1", "b2", "b3"], "cleo": ["c1"]}
 
@@ -85,6 +86,7 @@ class Killing:
 
     def _note(self, code: int) -> None:
         assert code in (0, -signal.SIGKILL)
+        let_leases_run_out(self.database_url)
         self.killed += code != 0
         self.came_through += code == 0
 
@@ -153,6 +155,7 @@ def test_a_first_poll_that_is_killed_leaves_no_half_a_ledger(fresh_database, sec
             time.sleep(moments.uniform(0, 0.25))
             first.kill()
             killed += first.wait().code != 0
+            let_leases_run_out(database_url)
             killing.poll()
             account.spend()
             killing.poll()
