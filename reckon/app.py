@@ -128,10 +128,11 @@ class App:
                     if progress:
                         progress(done, in_all)
                 owners = ledger.every_owner()
-                days = verify.days_to_check(owners, ledger.zone() or self.settings.timezone)
+                closed = ledger.owner_days()
+                days = verify.days_to_check(owners, closed, ledger.zone() or self.settings.timezone)
                 held = ledger.totals([window for _, window in days])
                 by_day = {day: totals for (day, _), totals in zip(days, held, strict=True)}
-                differences.extend(verify.check_days(by_day, owners, ledger.owner_days()))
+                differences.extend(verify.check_days(by_day, owners, closed))
         except (ValueError, TypeError, KeyError, OverflowError) as unreadable:
             # A row that is no record any more: what comes after it cannot be recomputed.
             differences.append(Difference("database", "rows", "readable", str(unreadable)))

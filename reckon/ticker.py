@@ -16,13 +16,14 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from reckon.app import system_clock
 from reckon.pulse import Beat
 
 _log = structlog.get_logger()
 
 _TICKS_BEFORE_WINDING: Final = 2
 _TICKS_BEFORE_STUCK: Final = 4
+_OVERDUE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Whatever time it is."""
 
 
 class Ticker:
@@ -54,7 +55,7 @@ class Ticker:
         if monotonic() - self.beat.marked_at < _TICKS_BEFORE_WINDING * self._tick_seconds:
             return
         for job in self.scheduler.get_jobs():
-            job.modify(next_run_time=system_clock())
+            job.modify(next_run_time=_OVERDUE)
 
     def _ticked_badly(self, event: JobEvent) -> None:
         self.beat.failed += 1

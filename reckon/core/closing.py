@@ -11,7 +11,7 @@ An owner with no key left to watch has no more days of their own, but keeps thos
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from reckon.core import totals
@@ -134,14 +134,14 @@ def close_days(
             amounts[place] = amounts.get(place, Amounts()) + added
             spenders[place].add(key_hash)
 
-    every_gap = [*days.gaps, *gaps]
+    gaps_on = _by_key_and_day([*days.gaps, *gaps], zone)
 
     def state(name: str, day: date) -> TotalState:
         if day < first_open[name] and (name, day) not in days.unsettled:
             return TotalState.PROVISIONAL  # closed before, and money came late: the next close looks at all of it
         concerned = {key.hash: key for key in keys_of[name]}
         concerned.update((key_hash, keys[key_hash]) for key_hash in spenders[name, day])
-        theirs = [gap for gap in every_gap if gap.key_hash in concerned]
+        theirs = [gap for key_hash in concerned for gap in gaps_on.get((key_hash, day), ())]
         return totals.state(concerned.values(), theirs, day_window(day, zone), now)
 
     closed = (replace(owner, open_day=closed_before.get(owner.name)) for owner in owners.values())
@@ -172,7 +172,16 @@ def _watched_days(
 
 def _existing(first: date, end: date, zone: ZoneInfo) -> Iterator[date]:
     """Yield the dates from *first* up to *end* that the zone did not skip."""
-    return (day for day in dates(first, end) if day_window(day, zone).start < day_window(day, zone).end)
+    return (day for day in dates(first, end) if (window := day_window(day, zone)).start < window.end)
+
+
+def _by_key_and_day(gaps: Iterable[Gap], zone: ZoneInfo) -> dict[tuple[str, date], list[Gap]]:
+    """Return the gaps of each key that reach into each local day: none else can leave open what the day came to."""
+    found: defaultdict[tuple[str, date], list[Gap]] = defaultdict(list)
+    for gap in gaps:
+        for day in dates(local_date(gap.since, zone), local_date(gap.at, zone) + timedelta(days=1)):
+            found[gap.key_hash, day].append(gap)
+    return found
 
 
 def _held_money(days: OpenDays, first_open: Mapping[str, date]) -> Iterator[tuple[_OwnerOnDay, str, Amounts]]:

@@ -16,7 +16,6 @@ from reckon.core.digest_figures import Digest, Facts, figures
 from reckon.core.digest_messages import compose
 from reckon.core.messages import Message
 from reckon.core.outbox import Outgoing
-from reckon.core.records import KeyState
 from reckon.core.reports import OwnerMap
 
 
@@ -43,10 +42,9 @@ class DigestPlan:
 
 
 def due_now(
-    policy: DigestPolicy, keys: Sequence[KeyState], last_reported: Mapping[str, date], now: datetime
+    policy: DigestPolicy, first_opening: datetime | None, last_reported: Mapping[str, date], now: datetime
 ) -> list[Due]:
-    """Return the digests that are due at *now*: at most one of each kind."""
-    first_opening = min((key.counters.opened_at for key in keys if key.counters), default=None)
+    """Return the digests that are due at *now*, at most one of each kind; none while no key has been seen."""
     found = (
         due(when, policy.zone, last_reported=last_reported.get(when.kind.key), first_opening=first_opening, now=now)
         for when in policy.times

@@ -21,7 +21,7 @@ from reckon.core import alert_messages as say
 from reckon.core import deltas, silences
 from reckon.core.alert_book import AlertBook
 from reckon.core.alerts import Alert, AlertState, Finding, Rule, Transition
-from reckon.core.baseline import history
+from reckon.core.baseline import NO_PAST, History, Past, usual
 from reckon.core.closing import OpenDays
 from reckon.core.detectors import DETECTORS, AnomalyPolicy, DayView, staleness
 from reckon.core.messages import Message
@@ -41,8 +41,14 @@ from reckon.core.records import (
 from reckon.core.totals import KeyTotal
 from reckon.core.windows import GRAIN, Window, day_window, grain_start, local_date
 
+_A_ROUND_AT_MOST: Final = timedelta(minutes=15)
+"""How long after a day's end an owner's keys may still be about to be asked for the first time."""
 _WORTH_AN_EDIT: Final = 10
 """A message is edited when the figure has grown by a tenth of what it says: often at first, seldom later."""
+
+
+_DAYS_AT_HAND: Final = timedelta(days=2)
+"""Alerts of the day before yesterday can still be those of a running day, in another zone or by a clock set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +69,23 @@ class Remembered:
     """What the store remembers, as far as noticing needs it."""
 
     totals_today: Sequence[KeyTotal] = ()
-    """What each key has spent on the running local day, before this poll."""
+    """What each key of the owners concerned has spent on the running local day, before this poll."""
     totals_last_hour: Sequence[KeyTotal] = ()
     """The same, within `last_hour`."""
-    histories: Mapping[str, Sequence[OwnerDay]] = field(default_factory=dict)
-    """The closed days of the owners concerned."""
+    histories: Mapping[str, History] = field(default_factory=dict)
+    """The closed days of the owners concerned, as far as `owners_concerned` says, and folded beyond that."""
     alerts: Mapping[str, Alert] = field(default_factory=dict)
     """By fingerprint, in the order in which they first opened: every firing one, and every one of the last days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Which closed days of an owner a poll has to know one by one."""
+
+    since: date
+    """From this one on: the poll may judge them, tell of them, or add to them."""
+    half_seen: frozenset[date] = frozenset()
+    """And these: a key was first seen on them that may have spent before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +123,36 @@ def owners_concerned(
     watched: Sequence[WatchedKey],
     zone: ZoneInfo,
     now: datetime,
-) -> set[str]:
-    """Return the owners whose history the poll *seen* may need: who spent, whose day is over, whose alert is firing."""
+) -> dict[str, Concern]:
+    """Return the owners whose history the poll *seen* may need: who spent, whose day is over, whose alert is firing.
+
+    All the money that the poll can bring an owner, and every alert about a day of theirs, is of the days since.
+    """
     holders = {entry.hash: entry.owner for entry in watched}
     today = local_date(now, zone)
-    spenders = {
-        holders.get(snapshot.key_hash, UNOWNED)
-        for snapshot in seen.snapshots
-        if _may_bring_money(snapshot, keys.get(snapshot.key_hash))
-    }
-    turned = {name for name in calendar.owners if (day := calendar.closed_before(name, zone)) and day < today}
-    firing = {
-        alert.finding.owner for alert in alerts if alert.state is AlertState.FIRING and alert.finding.owner is not None
-    }
-    return spenders | turned | firing
+    since: defaultdict[str, date] = defaultdict(lambda: today - _DAYS_AT_HAND)
+    for snapshot in seen.snapshots:
+        key = keys.get(snapshot.key_hash)
+        if _may_bring_money(snapshot, key):
+            owner = holders.get(snapshot.key_hash, UNOWNED)
+            since[owner] = min(since[owner], local_date(_earliest_money(snapshot, key), zone))
+    for owner in calendar.owners:
+        if (day := calendar.closed_before(owner, zone)) and day < today:
+            since[owner] = min(since[owner], day)
+    for alert in alerts:
+        name = alert.finding.owner
+        if alert.state is AlertState.FIRING and name is not None:
+            known = since[name]
+            since[name] = known if alert.finding.rule is Rule.STALENESS else min(known, alert.finding.day)
+
+    half_seen: defaultdict[str, set[date]] = defaultdict(set)
+    for key in keys.values():
+        # Whoever holds it after the poll: the owner map may have changed, and what is not in it is nobody's.
+        theirs = [owner for owner in (key.owner, holders.get(key.hash, UNOWNED)) if owner in since]
+        if theirs and (day := _half_seen_day(key, zone)):
+            for owner in theirs:
+                half_seen[owner].add(day)
+    return {owner: Concern(first, frozenset(half_seen[owner])) for owner, first in since.items()}
 
 
 def last_hour(now: datetime) -> Window:
@@ -155,6 +187,22 @@ def _may_bring_money(snapshot: Snapshot, key: KeyState | None) -> bool:
         counter.dip or counter.total_nanos != reading.total_nanos
         for counter, reading in ((key.counters.credits, snapshot.credits), (key.counters.byok, snapshot.byok))
     )
+
+
+def _earliest_money(snapshot: Snapshot, key: KeyState | None) -> datetime:
+    """Return an instant before which nothing of what *snapshot* may count was spent."""
+    if key is None or key.counters is None:
+        return min(snapshot.at, snapshot.created_at or snapshot.at)
+    dips = [counter.dip.after for counter in (key.counters.credits, key.counters.byok) if counter.dip]
+    return min(snapshot.at, key.counters.last_seen_at, *dips)
+
+
+def _half_seen_day(key: KeyState, zone: ZoneInfo) -> date | None:
+    """Return the day on which *key* was first seen, if it may have spent before on that day."""
+    if key.counters is None:
+        return None
+    opened_on = local_date(key.counters.opened_at, zone)
+    return opened_on if opened_on != deltas.first_whole_day(key.counters, zone) else None
 
 
 # --- Days ----------------------------------------------------------------------------------------------------------
@@ -229,10 +277,24 @@ class _Days:
                 yield finding, self._facts_so_far(owner, total, guess)
 
     def is_over(self, finding: Finding) -> bool:
-        """Return whether the day of *finding* has been judged at its close."""
+        """Return whether the day of *finding* has been judged at its close, with all its money."""
         owner = self._counted.owners.get(finding.owner or "")
         # Under a clock that was ahead, days have been closed that are not over.
-        return bool(owner and owner.open_day and finding.day < min(owner.open_day, self._today))
+        is_closed = owner and owner.open_day and finding.day < min(owner.open_day, self._today)
+        return bool(is_closed) and not self._may_bring_more(finding)
+
+    def _may_bring_more(self, finding: Finding) -> bool:
+        """Return whether keys of an owner are only about to be asked, in another poll of the same round.
+
+        Several replicas divide the owners among them, and the first to commit closes the day of all.
+        """
+        ended_at = day_window(finding.day, self._zone).end
+        if self._now >= ended_at + _A_ROUND_AT_MOST:
+            return False
+        return any(
+            key.watched and key.counters and not key.failing_since and key.counters.last_seen_at < ended_at
+            for key in self._keys_of[finding.owner or ""]
+        )
 
     def has_moved(self, finding: Finding) -> bool:
         """Return whether this poll has added to the closed day of *finding*."""
@@ -246,8 +308,9 @@ class _Days:
         return replace(finding, spend_nanos=self._spent(closed.amounts)), closed.state
 
     def _look(self, owner: str, day: date, spend_nanos: int) -> Iterator[Finding]:
-        past = history(self._closed[owner].values(), day, self._half_seen(owner), byok=self._policy.byok)
-        view = DayView(owner, day, spend_nanos, past)
+        known = History([*self._closed[owner].values()], self._past(owner))
+        half_seen = {one for key in self._keys_of[owner] if (one := _half_seen_day(key, self._zone))}
+        view = DayView(owner, day, spend_nanos, usual(known, day, half_seen, byok=self._policy.byok))
         for look in DETECTORS:
             if finding := look(view, self._policy):
                 yield finding
@@ -285,11 +348,10 @@ class _Days:
         known = self._counted.keys_before.values()
         return any(key.counters and key.counters.last_seen_at >= begin for key in known)
 
-    def _half_seen(self, owner: str) -> set[date]:
-        """Return the days on which a key of an owner was first seen that may have spent before."""
-        counters = [key.counters for key in self._keys_of[owner] if key.counters]
-        opened_on = ((seen, local_date(seen.opened_at, self._zone)) for seen in counters)
-        return {day for seen, day in opened_on if day != deltas.first_whole_day(seen, self._zone)}
+    def _past(self, owner: str) -> Past:
+        """Return what is folded of an owner's history; nothing, where all of it is another zone's."""
+        known = None if self._counted.rebuild_days else self._before.histories.get(owner)
+        return known.past if known else NO_PAST
 
     @cached_property
     def _by_key(self) -> "_ByKey":
@@ -308,10 +370,10 @@ class _Days:
 
     @cached_property
     def _closed(self) -> defaultdict[str, dict[date, OwnerDay]]:
-        """Every closed day, by owner, as this poll leaves it."""
+        """The closed days that are known one by one, by owner, as this poll leaves them."""
         found: defaultdict[str, dict[date, OwnerDay]] = defaultdict(dict)
-        for owner, days in {} if self._counted.rebuild_days else self._before.histories.items():
-            found[owner] = {day.day: day for day in days}
+        for owner, known in {} if self._counted.rebuild_days else self._before.histories.items():
+            found[owner] = {day.day: day for day in known.days}
         for day in self._counted.closed:
             held = found[day.owner].get(day.day)
             found[day.owner][day.day] = replace(day, amounts=held.amounts + day.amounts) if held else day

@@ -223,9 +223,9 @@ def _lets_others_pass(delivery: Delivery) -> bool:
 
 def _waits_until(delivery: Delivery, last_attempts: Mapping[str | None, datetime], now: datetime) -> datetime | None:
     """Return until when *delivery* has to wait; None if it need not."""
-    waits = [delivery.due_at] if has_yet_to_come(delivery.due_at, now) else []
+    # What was never attempted waits for nothing: its time to come is that of a clock that has been set back since.
+    waits = [delivery.due_at] if delivery.attempts and has_yet_to_come(delivery.due_at, now) else []
     last = last_attempts.get(delivery.to)
-    # A last attempt that is still to come was stamped by a clock that has been set back since.
     if last and now < last + BETWEEN_MESSAGES <= now + 3 * BETWEEN_MESSAGES:
         waits.append(last + BETWEEN_MESSAGES)
     return max(waits, default=None)

@@ -244,7 +244,7 @@ def _failed(key: KeyState, failure: Failure, now: datetime) -> KeyState:
     return replace(
         key,
         failure=failure.reason,
-        failing_since=key.failing_since or now,
+        failing_since=min(key.failing_since or now, now),  # the clock may have been set back since
         retry_at=now + timedelta(seconds=wait) if wait is not None else None,
     )
 

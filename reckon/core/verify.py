@@ -63,12 +63,16 @@ def check_key(history: KeyHistory) -> list[Difference]:
     ]
 
 
-def days_to_check(owners: Sequence[OwnerState], zone: ZoneInfo) -> list[tuple[date, Window]]:
-    """Return every local day that some owner has closed, with its window."""
+def days_to_check(owners: Sequence[OwnerState], days: Sequence[OwnerDay], zone: ZoneInfo) -> list[tuple[date, Window]]:
+    """Return every local day that some owner has closed, with its window.
+
+    A clock that was behind may have dated money before anything was watched.
+    """
     begun = [owner for owner in owners if owner.began_at and owner.open_day]
     if not begun:
         return []
-    first = min(local_date(owner.began_at, zone) for owner in begun if owner.began_at)
+    began_on = [local_date(owner.began_at, zone) for owner in begun if owner.began_at]
+    first = min(began_on + [row.day for row in days])
     end = max(owner.open_day for owner in begun if owner.open_day)
     return [(day, day_window(day, zone)) for day in dates(first, end)]
 

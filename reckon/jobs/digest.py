@@ -83,7 +83,7 @@ def _queue_due(store: Store, policy: DigestPolicy, now: datetime) -> DigestPlan:
 
 
 def _due(ledger: Reading, policy: DigestPolicy, now: datetime) -> list[Due]:
-    return digests.due_now(policy, ledger.every_key(), ledger.due_dates(), now)
+    return digests.due_now(policy, ledger.first_opening(), ledger.due_dates(), now)
 
 
 def _facts(ledger: Reading, dues: Sequence[Due], policy: DigestPolicy) -> Facts:
@@ -98,7 +98,7 @@ def _facts(ledger: Reading, dues: Sequence[Due], policy: DigestPolicy) -> Facts:
             for window, totals in zip(windows, held, strict=True)
         },
         owner_days=ledger.owner_days({UNOWNED, *policy.owner_map.teams}) if needs_days else (),
-        alerts=ledger.alerts(),
+        alerts=ledger.alerts_since(min(one.news_since for one in dues)) if dues else (),
     )
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -26,6 +26,9 @@ from reckon.store import Claim, Store
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
+
+_ROUNDED: Final = timedelta(seconds=1)
+"""An owner is made due at a whole second, which may be a little more than one interval ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def _claim(store: Store, owners: Collection[str], policy: LedgerPolicy, terms: T
         now,
         holder=terms.holder,
         lease=terms.lease,
-        every=policy.poll_every,
+        every=policy.poll_every + _ROUNDED,
         all_due=terms.everything,
         most=terms.most_owners,
     )

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, select, text
+from sqlalchemy import Connection, Row, Select, func, select, text
 
 from reckon.core.alerts import Alert, AlertState, Change, Finding, Rule, Transition
 from reckon.store.rows import instant, maybe_instant, maybe_seconds, seconds
@@ -58,6 +58,19 @@ def newest_first(connection: Connection, limit: int | None) -> list[Alert]:
 def firing(connection: Connection) -> list[Alert]:
     """Return the alerts that are firing, oldest first."""
     return _found(connection, _ALERTS.where(_FIRING).order_by(ALERT.c.opened_at, ALERT.c.id))
+
+
+def firing_by_rule(connection: Connection) -> dict[Rule, int]:
+    """Return how many alerts of each rule are firing."""
+    statement = select(ALERT.c.rule, func.count().label("found")).where(_FIRING).group_by(ALERT.c.rule)
+    return {Rule(row.rule): row.found for row in connection.execute(statement)}
+
+
+def firing_or_resolved_after(connection: Connection, after: datetime) -> list[Alert]:
+    """Return the alerts that are firing or ended after an instant, newest first."""
+    ended = select(ALERT.c.id).where(ALERT.c.resolved_at > seconds(after))
+    wanted = ALERT.c.id.in_(select(ALERT.c.id).where(_FIRING).union(ended))  # each by its own index
+    return _found(connection, _ALERTS.where(wanted).order_by(ALERT.c.id.desc()))
 
 
 def firing_or_since(connection: Connection, day: date) -> dict[str, Alert]:

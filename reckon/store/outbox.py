@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, func, select, text, update
+from sqlalchemy import CompoundSelect, Connection, Row, Select, func, null, select, text, union_all, update
 
 from reckon.core.messages import Fact, Message, Table, Tone
 from reckon.core.outbox import Delivery, DeliveryState, Manner, Outgoing, Receipt
@@ -65,12 +65,24 @@ def counts(connection: Connection) -> dict[DeliveryState, int]:
 
 def last_attempts(connection: Connection) -> dict[str | None, datetime]:
     """Return when a message to each place was last begun."""
-    statement = (
-        select(OUTBOX.c.place_to, func.max(OUTBOX.c.attempted_at).label("at"))
-        .where(OUTBOX.c.attempted_at.is_not(None))
-        .group_by(OUTBOX.c.place_to)
+    return {row.place: instant(row.at) for row in connection.execute(_LAST_ATTEMPTS) if row.at is not None}
+
+
+def _last_attempts() -> CompoundSelect[Any]:
+    """Return the statement that goes from one place to the next by their index, without a look at what lies between."""
+    place = select(func.min(OUTBOX.c.place_to).label("name")).cte("place", recursive=True)
+    following = select(func.min(OUTBOX.c.place_to)).where(OUTBOX.c.place_to > place.c.name).scalar_subquery()
+    place = place.union_all(select(following).where(place.c.name.is_not(None)))
+    last = select(func.max(OUTBOX.c.attempted_at))
+    to_named = last.where(OUTBOX.c.place_to == place.c.name).scalar_subquery()
+    to_the_usual = last.where(OUTBOX.c.place_to.is_(None)).scalar_subquery()
+    return union_all(
+        select(place.c.name.label("place"), to_named.label("at")).where(place.c.name.is_not(None)),
+        select(null().label("place"), to_the_usual.label("at")),
     )
-    return {row.place_to: instant(row.at) for row in connection.execute(statement)}
+
+
+_LAST_ATTEMPTS: Final = _last_attempts()
 
 
 def _new_row(outgoing: Outgoing, now_seconds: int) -> dict[str, Any]:

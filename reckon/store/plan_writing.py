@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, bindparam, select, update
 
 from reckon.core.plans import Plan
-from reckon.store import alerts, outbox, rows
+from reckon.store import alerts, histories, outbox, rows
 from reckon.store.matching import among
 from reckon.store.reading import BALANCES_ASKED_AT, POLLED_AT, SWEPT_PREFIX, ZONE
 from reckon.store.tables import (
@@ -61,6 +61,7 @@ def write_plan(connection: Connection, plan: Plan) -> None:
         key=("owner_id", "day"),
         add=("spend_nanos", "correction_nanos", "byok_nanos", "byok_correction_nanos"),
     )
+    histories.keep_up(connection, plan.owner_days, rebuilt=plan.rebuild_days)
     upsert_rows(connection, BALANCE, [rows.balance_row(balance) for balance in plan.balances], key=("seen_by",))
     _write_alerts(connection, plan, owner_ids)
     outbox.add(connection, plan.outgoing, plan.at)

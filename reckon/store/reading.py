@@ -15,13 +15,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import BigInteger, Connection, Integer, Row, Select, bindparam, func, select, union_all
 
-from reckon.core.alerts import Alert, Transition
+from reckon.core.alerts import Alert, Rule, Transition
 from reckon.core.closing import OpenDays, days_to_close, days_to_read
-from reckon.core.noticing import Remembered, owners_concerned
+from reckon.core.detectors import AnomalyPolicy
+from reckon.core.noticing import Remembered, last_hour, owners_concerned
 from reckon.core.outbox import Delivery, DeliveryState
 from reckon.core.plans import LedgerPolicy, State
 from reckon.core.records import (
-    Amounts,
     Balance,
     Gap,
     KeyState,
@@ -29,13 +29,12 @@ from reckon.core.records import (
     OwnerState,
     Poll,
     StoredSnapshot,
-    TotalState,
     WatchedKey,
 )
 from reckon.core.totals import KeyTotal
 from reckon.core.verify import KeyHistory
-from reckon.core.windows import GRAIN, Window, day_window, grain_start, local_date
-from reckon.store import alerts, outbox, rows
+from reckon.core.windows import Window, day_window, local_date
+from reckon.store import alerts, histories, outbox, rows
 from reckon.store.matching import among
 from reckon.store.tables import BALANCE, CORRECTION, DUE, GAP, KEY, META, OWNER, OWNER_DAY, SNAPSHOT, WINDOW_TOTAL
 
@@ -84,9 +83,7 @@ class Reading:
             for name, value in meta.items()
             if name.startswith(SWEPT_PREFIX)
         }
-        remembered = (
-            self._remembered(keys, calendar, policy.zone, now, seen=seen, watched=watched) if seen else Remembered()
-        )
+        remembered = self._remembered(keys, calendar, policy, now, seen=seen, watched=watched) if seen else Remembered()
         return State(keys, self._dips(keys.values()), days, swept, remembered)
 
     def every_key(self) -> list[KeyState]:
@@ -94,21 +91,35 @@ class Reading:
         statement = select(KEY, OWNER.c.name.label("owner")).join(OWNER).order_by(OWNER.c.name, KEY.c.name, KEY.c.id)
         return [rows.key_state(row) for row in self.connection.execute(statement)]
 
+    def retry_at(self) -> dict[str, datetime]:
+        """Return, for each key that OpenRouter asked us to leave alone, until when, by hash."""
+        statement = select(KEY.c.hash, KEY.c.retry_at).where(KEY.c.retry_at.is_not(None))
+        return {row.hash: rows.instant(row.retry_at) for row in self.connection.execute(statement)}
+
+    def first_opening(self) -> datetime | None:
+        """Return when the first of all keys was first seen; None while none has been."""
+        return rows.maybe_instant(self.connection.scalar(select(func.min(KEY.c.opened_at))))
+
     def every_owner(self) -> list[OwnerState]:
         """Return every owner ever known."""
         return [rows.owner_state(row) for row in self.connection.execute(select(OWNER).order_by(OWNER.c.name))]
 
-    def totals(self, edges: Sequence[Window]) -> list[list[KeyTotal]]:
+    def totals(self, edges: Sequence[Window], owners: Collection[str] | None = None) -> list[list[KeyTotal]]:
         """Return, for each window of *edges*, what each key spent in it under each owner, one meter at a time.
 
-        The edges lie on quarter hours. Keys that spent nothing have no entry.
+        The edges lie on quarter hours. Keys that spent nothing have no entry, nor have those of other *owners* if some
+        are named.
         """
         found: list[list[KeyTotal]] = [[] for _ in edges]
+        theirs = WINDOW_TOTAL.c.owner_id.in_(
+            select(OWNER.c.id).where(among(self.connection, OWNER.c.name, owners or ()))
+        )
         for first in range(0, len(edges), _EDGES_AT_ONCE):
             some = edges[first : first + _EDGES_AT_ONCE]
             lower = {f"lower_{place}": rows.seconds(edge.start) for place, edge in enumerate(some)}
             upper = {f"upper_{place}": rows.seconds(edge.end) for place, edge in enumerate(some)}
-            for row in self.connection.execute(_totals(len(some)), lower | upper):
+            statement = _totals(len(some)) if owners is None else _named(_sums(len(some)).where(theirs))
+            for row in self.connection.execute(statement, lower | upper):
                 total = KeyTotal(row.owner, row.hash, rows.METERS[row.meter], int(row.spend), int(row.correction))
                 found[first + row.place].append(total)
         return found
@@ -153,15 +164,7 @@ class Reading:
         statement = select(OWNER_DAY, OWNER.c.name.label("owner")).join(OWNER).order_by(OWNER.c.name, OWNER_DAY.c.day)
         if owners is not None:
             statement = statement.where(among(self.connection, OWNER.c.name, owners))
-        return [
-            OwnerDay(
-                row.owner,
-                date.fromisoformat(row.day),
-                Amounts(row.spend_nanos, row.correction_nanos, row.byok_nanos, row.byok_correction_nanos),
-                TotalState(row.state),
-            )
-            for row in self.connection.execute(statement)
-        ]
+        return [rows.owner_day(row) for row in self.connection.execute(statement)]
 
     def histories(self) -> Iterator[KeyHistory]:
         """Yield all that is stored of each key, key by key, reading as it goes."""
@@ -198,6 +201,14 @@ class Reading:
         """Return the alerts that are firing, oldest first."""
         return alerts.firing(self.connection)
 
+    def firing_by_rule(self) -> dict[Rule, int]:
+        """Return how many alerts of each rule are firing."""
+        return alerts.firing_by_rule(self.connection)
+
+    def alerts_since(self, after: datetime) -> list[Alert]:
+        """Return the alerts that are firing or ended after an instant, newest first."""
+        return alerts.firing_or_resolved_after(self.connection, after)
+
     def transitions(self, alert_id: int) -> list[Transition]:
         """Return what became of an alert, earliest first."""
         return alerts.transitions(self.connection, alert_id)
@@ -233,23 +244,28 @@ class Reading:
         self,
         keys: Mapping[str, KeyState],
         calendar: OpenDays,
-        zone: ZoneInfo,
+        policy: LedgerPolicy,
         now: datetime,
         *,
         seen: Poll,
         watched: Sequence[WatchedKey],
     ) -> Remembered:
-        today, grain = local_date(now, zone), grain_start(now)
-        totals_today, totals_last_hour = self.totals(
-            [day_window(today, zone), Window(grain - 3 * GRAIN, grain + GRAIN)]
-        )
+        today = local_date(now, policy.zone)
         known = alerts.firing_or_since(self.connection, today - _ALERTS_REACH_BACK)
-        concerned = owners_concerned(keys, calendar, known.values(), seen=seen, watched=watched, zone=zone, now=now)
-        days = groupby(self.owner_days(concerned) if concerned else (), key=lambda day: day.owner)
+        concerned = owners_concerned(
+            keys, calendar, known.values(), seen=seen, watched=watched, zone=policy.zone, now=now
+        )
+        if not concerned:
+            return Remembered(alerts=known)
+        totals_today, totals_last_hour = self.totals([day_window(today, policy.zone), last_hour(now)], concerned)
+        byok = policy.notice.anomaly.byok if policy.notice else AnomalyPolicy().byok
         return Remembered(
             totals_today=totals_today,
             totals_last_hour=totals_last_hour,
-            histories={owner: list(theirs) for owner, theirs in days},
+            # After a change of zone every day is made anew, and nothing is held against the old ones.
+            histories={}
+            if calendar.zone_changed(policy.zone)
+            else histories.read(self.connection, concerned, byok=byok),
             alerts=known,
         )
 
@@ -268,9 +284,7 @@ class Reading:
         return found
 
     def _unsettled(self) -> list[tuple[str, date]]:
-        statement = (
-            select(OWNER.c.name, OWNER_DAY.c.day).join(OWNER).where(OWNER_DAY.c.state != TotalState.SETTLED.value)
-        )
+        statement = select(OWNER.c.name, OWNER_DAY.c.day).select_from(OWNER_DAY).join(OWNER).where(histories.UNSETTLED)
         return [(row.name, date.fromisoformat(row.day)) for row in self.connection.execute(statement)]
 
     def _dips(self, keys: Iterable[KeyState]) -> dict[str, list[StoredSnapshot]]:
@@ -326,10 +340,17 @@ _WINDOWS_BY_KEY: Final = (
 
 @cache
 def _totals(edges: int) -> Select[Any]:
-    """Return the statement that sums window totals per edge, owner, key and meter: a range scan for each edge.
+    """Return the statement that sums window totals per edge, owner, key and meter, and names them.
 
-    Made once for each number of edges. With the edges in it, it would be compiled at every poll, which takes
-    longer than the sums.
+    Made once for each number of edges: so many parameters take longer to write down than the sums take.
+    """
+    return _named(_sums(edges))
+
+
+def _sums(edges: int) -> Select[Any]:
+    """Return the sums by number, a range scan for each edge.
+
+    The edges are parameters. With the edges in it, the statement would be compiled at every poll.
     """
     one_by_one = [
         select(
@@ -340,18 +361,25 @@ def _totals(edges: int) -> Select[Any]:
         for edge in range(edges)
     ]
     spans = union_all(*one_by_one).cte("spans")
+    of_what = (spans.c.place, WINDOW_TOTAL.c.owner_id, WINDOW_TOTAL.c.key_id, WINDOW_TOTAL.c.meter)
     return (
         select(
-            spans.c.place,
-            OWNER.c.name.label("owner"),
-            KEY.c.hash,
-            WINDOW_TOTAL.c.meter,
+            *of_what,
             func.sum(WINDOW_TOTAL.c.spend_nanos).label("spend"),
             func.sum(WINDOW_TOTAL.c.correction_nanos).label("correction"),
         )
         .join(WINDOW_TOTAL, (WINDOW_TOTAL.c.start >= spans.c.lower) & (WINDOW_TOTAL.c.start < spans.c.upper))
-        .join(OWNER, OWNER.c.id == WINDOW_TOTAL.c.owner_id)
-        .join(KEY, KEY.c.id == WINDOW_TOTAL.c.key_id)
-        .group_by(spans.c.place, OWNER.c.name, KEY.c.hash, WINDOW_TOTAL.c.meter)
-        .order_by(spans.c.place, OWNER.c.name, KEY.c.hash, WINDOW_TOTAL.c.meter)
+        .group_by(*of_what)
+    )
+
+
+def _named(sums_by_number: Select[Any]) -> Select[Any]:
+    """Return the sums with names and hashes, which are joined to the sums and not to every row that is summed."""
+    sums = sums_by_number.subquery("sums")
+    return (
+        select(sums.c.place, OWNER.c.name.label("owner"), KEY.c.hash, sums.c.meter, sums.c.spend, sums.c.correction)
+        .select_from(sums)
+        .join(OWNER, OWNER.c.id == sums.c.owner_id)
+        .join(KEY, KEY.c.id == sums.c.key_id)
+        .order_by(sums.c.place, OWNER.c.name, KEY.c.hash, sums.c.meter)
     )

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Row, RowMapping
 
 from reckon.core.records import (
+    Amounts,
     Balance,
     Correction,
     CorrectionKind,
@@ -21,6 +22,7 @@ from reckon.core.records import (
     OwnerState,
     Reading,
     StoredSnapshot,
+    TotalState,
     WindowSpend,
 )
 
@@ -257,6 +259,16 @@ def owner_day_row(day: OwnerDay, owner_ids: Mapping[str, int]) -> dict[str, Any]
         "byok_correction_nanos": day.amounts.byok_correction_nanos,
         "state": day.state.value,
     }
+
+
+def owner_day(row: Row[Any]) -> OwnerDay:
+    """Return the closed day of a row of `owner_day` joined with its owner's name as `owner`."""
+    return OwnerDay(
+        row.owner,
+        date.fromisoformat(row.day),
+        Amounts(row.spend_nanos, row.correction_nanos, row.byok_nanos, row.byok_correction_nanos),
+        TotalState(row.state),
+    )
 
 
 def balance_row(balance: Balance) -> dict[str, Any]:

@@ -166,7 +166,10 @@ class OwnerDayRow(SQLModel, table=True):
     """One owner's local day, judged at its close: the history that baselines read."""
 
     __tablename__: ClassVar[str] = "owner_day"
-    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+    __table_args__: ClassVar[Any] = (
+        _partial_index("owner_day_unsettled", "owner_id", "state <> 'settled'"),
+        _STRICT_KEYED,
+    )
 
     owner_id: int = _column(Integer, ForeignKey("owner.id"), primary_key=True, autoincrement=False)
     day: str = _column(Text, primary_key=True)
@@ -175,6 +178,24 @@ class OwnerDayRow(SQLModel, table=True):
     byok_nanos: int = _column(BIG)
     byok_correction_nanos: int = _column(BIG)
     state: str = _column(Text)
+
+
+class OwnerPastRow(SQLModel, table=True):
+    """The older days of one owner's history, folded: derived from them, and void as soon as one of them gets money.
+
+    The sum of squares is more than 64 bits hold, and no database adds it up: it is text.
+    """
+
+    __tablename__: ClassVar[str] = "owner_past"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    owner_id: int = _column(Integer, ForeignKey("owner.id"), primary_key=True, autoincrement=False)
+    byok: int = _column(SMALL, primary_key=True, autoincrement=False)
+    before: str = _column(Text)
+    first_day: str | None = _column(Text, nullable=True)
+    days: int = _column(Integer)
+    total_nanos: int = _column(BIG)
+    squares: str = _column(Text)
 
 
 class BalanceRow(SQLModel, table=True):
@@ -196,6 +217,7 @@ class AlertRow(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         Index("alert_day", "day"),
         _partial_index("alert_firing", "opened_at", "state = 'firing'"),
+        Index("alert_resolved_at", "resolved_at"),
         _STRICT,
     )
 
@@ -239,6 +261,8 @@ class OutboxRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "outbox"
     __table_args__: ClassVar[Any] = (
         _partial_index("outbox_unfinished", "id", "state IN ('waiting', 'sending')"),
+        Index("outbox_state", "state"),
+        Index("outbox_attempt", "place_to", "attempted_at"),
         _STRICT,
     )
 
@@ -294,6 +318,7 @@ CORRECTION: Final = _table(CorrectionRow)
 GAP: Final = _table(GapRow)
 WINDOW_TOTAL: Final = _table(WindowTotalRow)
 OWNER_DAY: Final = _table(OwnerDayRow)
+OWNER_PAST: Final = _table(OwnerPastRow)
 BALANCE: Final = _table(BalanceRow)
 ALERT: Final = _table(AlertRow)
 TRANSITION: Final = _table(TransitionRow)
@@ -302,7 +327,7 @@ DUE: Final = _table(DueRow)
 META: Final = _table(MetaRow)
 
 TABLES: Final[Sequence[Table]] = (
-    *(OWNER, KEY, SNAPSHOT, CORRECTION, GAP, WINDOW_TOTAL, OWNER_DAY, BALANCE),
+    *(OWNER, KEY, SNAPSHOT, CORRECTION, GAP, WINDOW_TOTAL, OWNER_DAY, OWNER_PAST, BALANCE),
     *(ALERT, TRANSITION, OUTBOX, DUE, META),
 )
 METADATA: Final = SQLModel.metadata

@@ -18,7 +18,6 @@ from starlette.responses import PlainTextResponse, Response
 
 from reckon import __version__
 from reckon.app import App
-from reckon.core.alerts import AlertState
 from reckon.core.money import usd_text
 from reckon.core.records import Meter
 from reckon.errors import StoreError
@@ -95,12 +94,10 @@ class _Ledger(Collector):
             )
         yield from self._keys()
         firing = GaugeMetricFamily("reckon_alerts_firing", "Alerts that are firing, by rule.", labels=["rule"])
-        counts: dict[str, int] = {}
-        for alert in self._app.alerts():
-            if alert.state is AlertState.FIRING:
-                counts[alert.finding.rule.value] = counts.get(alert.finding.rule.value, 0) + 1
+        with self._app.store.reading() as ledger:
+            counts = ledger.firing_by_rule()
         for rule, count in sorted(counts.items()):
-            firing.add_metric([rule], count)
+            firing.add_metric([rule.value], count)
         yield firing
         messages = GaugeMetricFamily("reckon_messages", "Messages of the outbox, by state.", labels=["state"])
         for state, count in self._app.outbox_counts().items():

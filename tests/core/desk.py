@@ -14,11 +14,12 @@ from zoneinfo import ZoneInfo
 from reckon.core import plans
 from reckon.core.alert_messages import Person
 from reckon.core.alerts import Alert, AlertState, Change, Transition
+from reckon.core.baseline import NO_PAST, History
 from reckon.core.detectors import AnomalyPolicy
 from reckon.core.noticing import NoticePolicy, Remembered, last_hour, owners_concerned
 from reckon.core.outbox import Manner, Outgoing
 from reckon.core.plans import LedgerPolicy
-from reckon.core.records import Failure, Poll, Snapshot
+from reckon.core.records import Failure, Poll, Snapshot, TotalState
 from reckon.core.windows import day_window, local_date, utc_midnight
 from tests.builders import DAY, HOUR, MINUTE, Book, at, snapshot
 
@@ -56,9 +57,13 @@ class Desk(Book):
         notice = NoticePolicy(zone, self.anomaly, self.people, self.staleness_after, self.repeat_every)
         policy = LedgerPolicy(zone, self.poll_every, notice)
         state = self.remembering(self.state(now), asked, now)
+        since = {owner: known.past.before for owner, known in state.noticing.histories.items()}
         plan = plans.after_poll(state, asked, self.watched, policy, now)
         if self.decides_twice:
             assert plans.after_poll(state, asked, self.watched, policy, now) == plan
+        for row in () if plan.rebuild_days else plan.owner_days:
+            if row.amounts.spent(byok=True):
+                assert row.day >= since[row.owner], "what is folded never gets money"
         self.write(plan)
         return plan
 
@@ -74,11 +79,16 @@ class Desk(Book):
             state.keys, state.days, known.values(), seen=asked, watched=self.watched, zone=zone, now=now
         )
         totals_today, totals_last_hour = self.totals(day_window(today, zone), last_hour(now))
-        histories = {owner: [] for owner in concerned}
-        for row in self.days.values():
-            if row.owner in concerned:
-                histories[row.owner].append(row)
+        histories = {owner: self.history(owner, concern) for owner, concern in concerned.items()}
         return replace(state, noticing=Remembered(totals_today, totals_last_hour, histories, known))
+
+    def history(self, owner, concern):
+        """Return an owner's closed days as a database keeps them: folded as far as the poll lets it."""
+        rows = sorted((row for row in self.days.values() if row.owner == owner), key=lambda row: row.day)
+        old = [row for row in rows if row.day < concern.since]
+        singled_out = [row for row in old if row.day in concern.half_seen or row.state is not TotalState.SETTLED]
+        totals = ((row.day, row.amounts.spent(byok=self.anomaly.byok)) for row in old)
+        return History([*singled_out, *rows[len(old) :]], NO_PAST.with_days(totals, concern.since))
 
     def write(self, plan):
         for window in plan.windows:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reckon.core.baseline import Baseline, history
+from reckon.core.baseline import NO_PAST, Baseline, History, Past, history
+from reckon.core.baseline import usual as usual_by
 from reckon.core.records import Amounts, OwnerDay, TotalState
 from tests.builders import DAY, usd
 
@@ -124,3 +125,32 @@ def test_a_correction_changes_nothing_about_what_is_usual():
     rows = [OwnerDay("ana", FIRST, Amounts(spend_nanos=5, correction_nanos=-4), TotalState.SETTLED)]
 
     assert usual(rows) == [5]
+
+
+# --- Folded --------------------------------------------------------------------------------------------------------
+
+lives = st.lists(st.tuples(st.sampled_from([0, 0, 1, 5, 10**9]), st.sampled_from(TotalState)), max_size=20)
+
+
+def folded(rows, until, singled_out=(), past=NO_PAST):
+    """Return a history in which everything before a day is folded, and these days stand beside it."""
+    totals = ((row.day, row.amounts.spent(byok=True)) for row in rows if past.before <= row.day < until)
+    beside = [row for row in rows if row.day >= until or row.day in singled_out]
+    return History(beside, past.with_days(totals, until))
+
+
+@given(lives, st.sets(st.integers(0, 20), max_size=3), st.integers(0, 20), st.integers(0, 20), st.integers(0, 5))
+def test_where_a_history_is_folded_changes_nothing_about_what_is_usual(life, half_seen, once, again, further):
+    rows = [OwnerDay("ana", FIRST + n * DAY, Amounts(spent), state) for n, (spent, state) in enumerate(life)]
+    openings = {FIRST + n * DAY for n in half_seen}
+    unseen = {row.day for row in rows if row.state is TotalState.UNKNOWN}
+    first, second = sorted((once, again))
+    past = folded(rows, FIRST + first * DAY).past
+    known = folded(rows, FIRST + second * DAY, openings | unseen, past)
+
+    before = FIRST + (second + further) * DAY
+    assert usual_by(known, before, openings, byok=True) == Baseline.of(usual(rows, before=before, openings=openings))
+
+
+def test_nothing_is_folded_before_the_first_day_with_spend():
+    assert NO_PAST.with_days([(FIRST, 0), (FIRST + DAY, 0)], FIRST + 2 * DAY) == Past(FIRST + 2 * DAY)

@@ -141,6 +141,22 @@ def test_a_day_at_whose_edge_nothing_proves_the_split_stays_provisional():
     }
 
 
+def test_both_days_at_an_edge_that_nothing_proves_stay_provisional():
+    book = Book(zone="Europe/Berlin")
+    for when, total in (
+        ("19 12:00", "10"),
+        ("19 22:00", "11"),
+        ("20 02:00", "15"),
+        ("20 23:00", "16"),
+        ("21 23:00", "17"),
+    ):
+        book.poll(snapshot(f"2026-11-{when}", total, total))
+
+    states = {row.day.isoformat(): row.state for row in book.days.values()}
+    assert states["2026-11-19"] is states["2026-11-20"] is TotalState.PROVISIONAL
+    assert states["2026-11-21"] is TotalState.SETTLED
+
+
 def test_a_day_whose_last_edge_the_day_counter_proves_is_settled_by_the_next_close():
     book = Book()
     book.poll(snapshot("2026-11-20 12:00", "10"))

@@ -403,7 +403,9 @@ def lived():
 
 
 def decide(ledger, last, now, terms):
-    dues = digests.due_now(terms, [*ledger.keys.values()], last, now)
+    dues = digests.due_now(
+        terms, min((key.counters.opened_at for key in ledger.keys.values() if key.counters), default=None), last, now
+    )
     return digests.plan(dues, facts_of(ledger, dues, terms), terms, now)
 
 

@@ -28,15 +28,17 @@ from tests.core.desk import Desk
 
 def concerned(desk, *answers, now):
     state = desk.state(at(now))
-    return owners_concerned(
-        state.keys,
-        state.days,
-        desk.alerts.values(),
-        seen=Poll(answers),
-        watched=desk.watched,
-        zone=ZoneInfo(desk.zone),
-        now=at(now),
-    )
+    return {
+        *owners_concerned(
+            state.keys,
+            state.days,
+            desk.alerts.values(),
+            seen=Poll(answers),
+            watched=desk.watched,
+            zone=ZoneInfo(desk.zone),
+            now=at(now),
+        )
+    }
 
 
 def test_only_who_spent_or_has_an_alert_or_a_day_that_is_over_is_concerned():
@@ -64,6 +66,26 @@ def test_a_key_never_seen_concerns_somebody_only_if_it_has_spent():
 
     assert concerned(desk, snapshot("2026-11-10 12:00", key="new"), now="2026-11-10 12:00") == set()
     assert concerned(desk, snapshot("2026-11-10 12:00", byok="1", key="new"), now="2026-11-10 12:00") == {"ana"}
+
+
+def test_days_are_needed_one_by_one_since_whatever_the_poll_may_bring_money_to():
+    desk = Desk(watched=[watched("a", "ana"), watched("b", "ana")]).lives(names="ab")
+    for day in range(11, 18):
+        desk.sees(f"2026-11-{day} 00:00", a="1")
+
+    def since(*answers, now="2026-11-17 12:00"):
+        state = desk.state(at(now))
+        zone, about = ZoneInfo(desk.zone), {"seen": Poll(answers), "watched": desk.watched}
+        found = owners_concerned(state.keys, state.days, (), zone=zone, now=at(now), **about)
+        return found["ana"].since.isoformat()
+
+    assert since(snapshot("2026-11-17 12:00", "99", key="a")) == "2026-11-15"
+    assert since(snapshot("2026-11-17 12:00", "99", key="b")) == "2026-11-10"  # not seen since
+    desk.watched.append(watched("new", "ana"))
+    made = replace(snapshot("2026-11-17 12:00", "99", key="new"), created_at=at("2026-11-13 07:00"))
+    assert since(made) == "2026-11-13"
+    plan = desk.poll(snapshot("2026-11-17 12:00", "99", "9", key="b"))
+    assert {row.day.isoformat() for row in plan.owner_days} >= {f"2026-11-{day}" for day in range(10, 17)}
 
 
 def test_the_last_hour_is_made_of_whole_windows():

@@ -1,5 +1,6 @@
 """Alerts on disk: they stand there with the poll that decided them, and noticing is told of them as they were."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DataError
 
 from reckon.core import plans
 from reckon.core.alerts import Alert, AlertState, Change, Finding, Rule, Transition
+from reckon.core.baseline import Baseline, history, usual
 from reckon.core.messages import Message
 from reckon.core.outbox import Manner, Outgoing
 from reckon.core.records import Poll
@@ -142,6 +144,11 @@ def test_alerts_are_read_back_as_they_stand_and_transitions_as_they_came(store, 
             assert [one.id for one in held] == sorted((one.id for one in held), reverse=True)
             firing = {name for name, one in book.items() if one.state is AlertState.FIRING}
             assert {one.fingerprint for one in ledger.firing_alerts()} == firing
+            assert ledger.firing_by_rule() == Counter(book[name].finding.rule for name in firing)
+            for after in {NOON, *(one.resolved_at for one in held if one.resolved_at)}:
+                ended = {one.fingerprint for one in held if one.resolved_at and one.resolved_at > after}
+                news = [one for one in held if one.fingerprint in firing | ended]
+                assert ledger.alerts_since(after) == news
             for one in held:
                 theirs = [change for change in changes if change.fingerprint == one.fingerprint]
                 assert ledger.transitions(one.id) == theirs
@@ -277,18 +284,25 @@ def test_noticing_is_told_the_past_days_of_those_who_spent_whose_day_is_over_or_
     assert {len(closed) for closed in days.values()} == {3}
 
     def histories(now, **totals):
-        return remembered(store, poll_at(now, **totals), owner_map, now).histories
+        known = remembered(store, poll_at(now, **totals), owner_map, now).histories
+        today = now.date()
+        for owner, found in known.items():
+            since = found.past.before
+            assert since == (date(2026, 11, 20) if owner == "cleo" and len(known) == 1 else today - 2 * DAY)
+            assert [day for day in found.days if day.day >= since] == [day for day in days[owner] if day.day >= since]
+            assert usual(found, today, (), byok=True) == Baseline.of(history(days[owner], today, (), byok=True))
+        return {*known}
 
-    assert histories(now + MINUTE, ana="3", ben="3") == {}
-    assert histories(now + MINUTE, ana="4", ben="3") == {"ana": days["ana"]}
-    assert histories(now + DAY, ana="3", ben="3") == days
+    assert histories(now + MINUTE, ana="3", ben="3") == set()
+    assert histories(now + MINUTE, ana="4", ben="3") == {"ana"}
+    assert histories(now + DAY, ana="3", ben="3") == {*owners}
 
     def fire(state):
         plan = plans.after_poll(state, Poll(), owner_map, policy(), now)
         return replace(plan, alerts=(alert("cleo"), alert("dan", state=AlertState.RESOLVED)))
 
     store.commit_poll(fire, policy(), now)
-    assert histories(now + MINUTE, ana="3", ben="3") == {"cleo": days["cleo"]}
+    assert histories(now + MINUTE, ana="3", ben="3") == {"cleo"}
 
 
 def test_noticing_is_told_every_alert_that_fires_and_those_of_the_last_three_days(store):

@@ -100,7 +100,7 @@ def test_the_first_of_the_owners_says_when_to_look_again(store):
 
 def test_a_clock_that_was_set_back_leaves_nobody_waiting_for_the_time_it_showed(store):
     commit(store, claim(store), next_due=NOON + MINUTE)
-    by_clocks_that_differ = timedelta(minutes=10) if store._is_shared else timedelta(0)
+    by_clocks_that_differ = timedelta(minutes=10) if store.is_shared else timedelta(0)
 
     assert claim(store, now=NOON - by_clocks_that_differ).owners == frozenset()
     assert claim(store, now=NOON - by_clocks_that_differ - SECOND).owners == {*TEAM}

@@ -19,10 +19,11 @@ from reckon.core.outbox import Delivery, DeliveryState, Manner, Outcome, Outgoin
 from reckon.core.records import Poll
 from reckon.errors import StoreError, Superseded
 from reckon.store import DELIVER, open_store
+from reckon.store.reading import Reading
 from reckon.store.tables import TABLES
 from tests.builders import DAY, HOUR, MINUTE, SECOND, at, policy, snapshot, watched
 from tests.injection import FATAL, Death, Injector, Trouble
-from tests.store.faults import failing
+from tests.store.faults import failing, whenever
 from tests.store.meanwhile import DEADLINE_SECONDS, in_another_thread
 
 NOON = at("2026-11-20 12:00")
@@ -124,6 +125,24 @@ def test_deliveries_are_read_back_as_they_were_written(store, emptied):
         assert store.last_attempts() == {to: max(at for place, at in attempted if place == to) for to, _ in attempted}
 
     check()
+
+
+@pytest.mark.parametrize("ask", [Reading.last_attempts, Reading.dead_deliveries, Reading.outbox, Reading.outbox_counts])
+def test_no_question_reads_every_message_there_ever_was(sqlite_url, ask):
+    asked = []
+    with open_store(sqlite_url, writes=True) as store:
+        with whenever("before_cursor_execute", lambda *about: asked.append(about[2:4])), store.reading() as ledger:
+            ask(ledger)
+        with store.reading() as ledger:
+            found = [
+                row.detail
+                for statement, parameters in asked
+                if "outbox" in statement
+                for row in ledger.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            ]
+
+    assert found
+    assert [step for step in found if step.startswith("SCAN outbox") and "INDEX" not in step] == []
 
 
 def test_an_intent_is_taken_once_by_whomever(store):

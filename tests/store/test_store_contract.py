@@ -495,6 +495,20 @@ def test_a_report_belongs_to_one_instant_however_long_it_takes(store):
     assert spent(store) == usd("1")
 
 
+def test_what_single_figures_of_the_keys_say_is_what_all_of_them_say(store):
+    with store.reading() as ledger:
+        assert (ledger.retry_at(), ledger.first_opening()) == ({}, None)
+    owner_map = tuple(watched(name, name) for name in ("ana", "ben", "cleo"))
+    commit_one(store, "2026-11-20 12:00", "10")
+    poll = Poll(failures=(Failure(owner_map[1].hash, FailureReason.RATE_LIMITED, "HTTP 429", retry_after_seconds=60),))
+    store.commit_poll(lambda state: plans.after_poll(state, poll, owner_map, policy(), NOON), policy(), NOON)
+
+    with store.reading() as ledger:
+        keys = ledger.every_key()
+        assert ledger.retry_at() == {key.hash: key.retry_at for key in keys if key.retry_at} != {}
+        assert ledger.first_opening() == min(key.counters.opened_at for key in keys if key.counters)
+
+
 def test_many_read_at_once(store):
     commit_one(store, "2026-11-20 12:00", "10")
     everyone = threading.Barrier(4, timeout=20)
@@ -564,7 +578,7 @@ def test_every_column_of_money_is_sixty_four_bits_of_integer_and_nothing_else_ho
     assert len(money) > 20
     small = {column for (_, column), type_ in held.items() if type(type_).__name__ in NOT_MONEY}
     ids = {"id", "key_id", "owner_id", "alert_id"}
-    counts = {"n", "first_n", "last_n", "stretch_seconds", "watched", "meter"}
+    counts = {"n", "first_n", "last_n", "stretch_seconds", "watched", "meter", "days", "byok"}
     counts |= {"openings", "history_days", "attempts", "may_have_been_said"}
     dips = {f"{meter}_dip_{name}" for meter in Meter for name in ("polls", "first_n")}
     assert small <= ids | counts | dips

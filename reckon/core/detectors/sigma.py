@@ -10,13 +10,12 @@ old spike in the history that hides the next one. Leaving alerted days out of th
 """
 
 from reckon.core.alerts import Finding, Rule
-from reckon.core.baseline import Baseline
 from reckon.core.detectors.view import AnomalyPolicy, DayView
 
 
 def look(view: DayView, policy: AnomalyPolicy) -> Finding | None:
     """Return what is unusual about the day of *view*, or None."""
-    usual = Baseline.of(view.history)
+    usual = view.usual
     if (
         usual.days < policy.min_history
         or not usual.is_exceeded_by(view.spend_nanos, policy.sigma)

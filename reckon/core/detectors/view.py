@@ -1,9 +1,10 @@
 """What a detector of unusual days may look at, and the settings it may heed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+
+from reckon.core.baseline import Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +25,5 @@ class DayView:
     day: date
     spend_nanos: int
     """What the owner is known to have spent on it."""
-    history: Sequence[int]
-    """The totals of the past days, earliest first, as `reckon.core.baseline.history` returns them."""
+    usual: Baseline
+    """What is usual for the owner, by the days before it."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reckon.core.alerts import Finding, Rule
+from reckon.core.baseline import Baseline
 from reckon.core.detectors import DETECTORS, AnomalyPolicy, DayView, sigma
 from tests.builders import usd
 
@@ -18,7 +19,7 @@ TO_THE_LETTER = AnomalyPolicy(min_nanos=0)
 
 
 def look(spend_nanos, history, policy=TO_THE_LETTER):
-    return sigma.look(DayView("ana", TODAY, spend_nanos, history), policy)
+    return sigma.look(DayView("ana", TODAY, spend_nanos, Baseline.of(history)), policy)
 
 
 def test_what_is_unusual_is_told_with_the_numbers_that_make_it_so():

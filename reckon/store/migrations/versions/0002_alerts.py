@@ -1,6 +1,7 @@
 """Alerts, the outbox, and what is due: who polls whose keys, what is delivered, which digest was sent.
 
-Beside them two columns of `snapshot` come to hold null where they held 0, which on Postgres saves a sixth of its room.
+An owner's older days come to be kept folded as well. And two columns of `snapshot` come to hold null where they held 0,
+which on Postgres saves a sixth of its room.
 """
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ def upgrade() -> None:
         _copy_snapshots()
     else:
         _rewrite_snapshots()
+    _create_pasts()
     _create_alerts()
     _create_outbox()
 
@@ -60,6 +62,22 @@ def _rewrite_snapshots() -> None:
     )
 
 
+def _create_pasts() -> None:
+    op.create_table(
+        "owner_past",
+        sa.Column("owner_id", sa.Integer, sa.ForeignKey("owner.id"), primary_key=True, autoincrement=False),
+        sa.Column("byok", SMALL, primary_key=True, autoincrement=False),
+        sa.Column("before", sa.Text, nullable=False),
+        sa.Column("first_day", sa.Text),
+        sa.Column("days", sa.Integer, nullable=False),
+        sa.Column("total_nanos", BIG, nullable=False),
+        sa.Column("squares", sa.Text, nullable=False),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    _create_partial_index("owner_day_unsettled", "owner_day", "owner_id", "state <> 'settled'")
+
+
 def _create_alerts() -> None:
     op.create_table(
         "alert",
@@ -85,6 +103,7 @@ def _create_alerts() -> None:
     )
     op.create_index("alert_day", "alert", ["day"])
     _create_partial_index("alert_firing", "alert", "opened_at", "state = 'firing'")
+    op.create_index("alert_resolved_at", "alert", ["resolved_at"])
     op.create_table(
         "transition",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -119,6 +138,8 @@ def _create_outbox() -> None:
         sqlite_strict=True,
     )
     _create_partial_index("outbox_unfinished", "outbox", "id", "state IN ('waiting', 'sending')")
+    op.create_index("outbox_state", "outbox", ["state"])
+    op.create_index("outbox_attempt", "outbox", ["place_to", "attempted_at"])
     op.create_table(
         "due",
         sa.Column("what", sa.Text, primary_key=True),
