@@ -1,8 +1,8 @@
-"""Trouble at one chosen side effect of a poll: each HTTP request, each statement and each commit, counted as they come.
+"""Trouble at one chosen side effect: each HTTP request, each statement and each commit, counted as they come.
 
-The seams are those that the libraries offer: a transport of httpx, and the driver's own connection class, which
-SQLAlchemy lets us choose. Nothing of Reckon's is touched, and whatever it asks of a driver is counted, the pragmas of a
-new connection and the statements of a migration included.
+The seams are those that the libraries offer: a transport of httpx, the driver's own connection class, which SQLAlchemy
+lets us choose, and for whoever talks over a socket the server at its other end. Nothing of Reckon's is touched, and
+whatever it asks of a driver is counted, the pragmas of a new connection and the statements of a migration included.
 
 A process that dies here stays dead: every later request, statement and commit of it is refused as well, whatever its
 `finally` blocks try. What the system does for the dead still happens: open transactions are rolled back and files are
@@ -11,14 +11,16 @@ closed.
 
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
 from typing import Any, Final
 
 import httpx
 import psycopg
 from sqlalchemy import Engine, event
+
+from tests import wire_faults
 
 
 class Trouble(StrEnum):
@@ -50,6 +52,7 @@ class Injector:
         self.reached: list[str] = []
         """Every side effect so far, in words."""
         self.is_dead = False
+        self._is_looking_away = False
         self._connections: list[sqlite3.Connection | psycopg.Connection] = []
 
     def do(self, what: str, effect: Callable[[], Any], refusal: Callable[[], Exception]) -> Any:
@@ -69,6 +72,8 @@ class Injector:
     def _before(self, what: str, refusal: Callable[[], Exception]) -> None:
         if self.is_dead:
             raise Death
+        if self._is_looking_away:
+            return
         self.reached.append(what)
         if self._place is None or len(self.reached) < self._place:
             return
@@ -79,7 +84,7 @@ class Injector:
             raise refusal()
 
     def _after(self, refusal: Callable[[], Exception]) -> None:
-        if len(self.reached) != self._place:
+        if self._is_looking_away or len(self.reached) != self._place:
             return
         if self._trouble is Trouble.DIES_AFTER:
             self._die()
@@ -90,11 +95,57 @@ class Injector:
         self.is_dead = True
         raise Death
 
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """Count nothing within the block, and make no trouble."""
+        self._is_looking_away = True
+        try:
+            yield
+        finally:
+            self._is_looking_away = False
+
+    @property
+    def has_made_trouble(self) -> bool:
+        """Whether the chosen side effect was reached."""
+        return self._place is not None and len(self.reached) >= self._place
+
+    def mend(self) -> None:
+        """Make no more trouble. What was reached stays counted."""
+        self._place = None
+
     # --- The seams -------------------------------------------------------------------------------------------------
 
     def over(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
         """Return *transport* with trouble in it. An answer that is lost was asked for all the same."""
         return _Transport(self, transport)
+
+    @asynccontextmanager
+    async def at_the_door_of(self, app: Any) -> AsyncIterator[str]:
+        """Serve *app* on loopback, in the event loop of whoever asks it, and yield its URL.
+
+        Each request is counted by the last part of its path. One that is refused, and one whose answer is lost, is
+        reset, and so is every request of a process that is dead.
+        """
+        transport = httpx.ASGITransport(app)
+
+        async def answer(wire: wire_faults.Wire) -> None:
+            asked = wire.request
+            url = f"http://behind.test{asked.path}" + (f"?{asked.query}" if asked.query else "")
+            request = httpx.Request(asked.method, url, headers=dict(asked.headers), content=asked.body)
+            try:
+                response = await self.do_async(
+                    f"{asked.method} {asked.path.rpartition('/')[2]}",
+                    lambda: transport.handle_async_request(request),
+                    ConnectionResetError,
+                )
+            except (Death, ConnectionResetError):
+                return wire.reset()
+            await response.aread()
+            shown = [f"{name}: {value}" for name, value in response.headers.items()]
+            return await wire.send(wire_faults.head(f"{response.status_code} Whatever", *shown), response.content)
+
+        async with wire_faults.serve(otherwise=answer) as server:
+            yield server.url
 
     @contextmanager
     def on_databases(self) -> Iterator[None]:

@@ -127,9 +127,9 @@ def next_poll(now: datetime, policy: LedgerPolicy) -> datetime:
     return day_ends_at if now < day_ends_at < usual else usual
 
 
-def may_be_asked(key: KeyState | None, now: datetime) -> bool:
-    """Return whether OpenRouter has not asked us to leave this key alone for a while."""
-    return key is None or key.retry_at is None or key.retry_at <= now
+def may_be_asked(retry_at: datetime | None, now: datetime) -> bool:
+    """Return whether a key may be asked, which OpenRouter asked us to leave alone until *retry_at*, if it did."""
+    return retry_at is None or retry_at <= now
 
 
 def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: LedgerPolicy, now: datetime) -> Plan:

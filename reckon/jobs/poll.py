@@ -149,8 +149,8 @@ def _due(
         balances_due = every is not None and plans.is_due(ledger.balances_asked_at(), every, now)
         if terms.everything:
             return claimed, balances_due
-        keys = {key.hash: key for key in ledger.every_key()}
-    return [entry for entry in claimed if plans.may_be_asked(keys.get(entry.hash), now)], balances_due
+        retry_at = ledger.retry_at()
+    return [entry for entry in claimed if plans.may_be_asked(retry_at.get(entry.hash), now)], balances_due
 
 
 def _tell(plan: Plan) -> None:

@@ -187,8 +187,8 @@ def test_a_wait_asked_for_is_kept_until_it_is_over():
 
     key = book.key()
 
-    assert not plans.may_be_asked(key, at("2026-11-20 12:01:29"))
-    assert plans.may_be_asked(key, at("2026-11-20 12:01:30"))
+    assert not plans.may_be_asked(key.retry_at, at("2026-11-20 12:01:29"))
+    assert plans.may_be_asked(key.retry_at, at("2026-11-20 12:01:30"))
     assert plans.may_be_asked(None, at("2026-11-20 12:01"))
 
 
