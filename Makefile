@@ -10,7 +10,7 @@ demo: $(STAMP)  ## a month of an invented team, from an embedded fake account
 	@$(BIN)/reckon demo
 
 test: lint  ## every check: lint, types, import contracts, tests on SQLite and Postgres
-	@$(BIN)/pytest --numprocesses auto
+	@$(BIN)/pytest --numprocesses 4
 
 test-long: $(STAMP)  ## the long state machines, kill loops and fuzzers
 	@$(BIN)/pytest --numprocesses auto --long

@@ -160,8 +160,7 @@ class Daemon:
                     self._at_start = self._starting.result()
                     with Ticker(lambda name: self._workers[name].knock(), _RHYTHM) as ticker:
                         await self._watch(ticker)
-            except Stuck as stuck:
-                _log.error("daemon.stuck", error=str(stuck))
+            except Stuck:
                 self._end_within(69, _MOST_SECONDS_IN_A_HURRY)
                 raise
             finally:
@@ -334,6 +333,7 @@ class Daemon:
                 for beat in self.pulse.beats.values():
                     beat.mark()
             if stuck := self.pulse.stuck():
+                _log.error("daemon.stuck", workers=stuck)  # now: what hangs may keep it from being said later
                 self._end_within(69, _MOST_SECONDS_TO_END)
                 raise Stuck(f"{', '.join(stuck)}: no progress any more. Start Reckon again; nothing is lost.")
             ticker.wind()

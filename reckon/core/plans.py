@@ -39,6 +39,7 @@ from reckon.core.records import (
 )
 from reckon.core.windows import day_start, day_window, grain_start, local_date
 
+_LONGEST_WAIT: Final = timedelta(hours=1)
 _HALF_SECOND: Final = timedelta(milliseconds=500)
 _CLOCK_FLOOR: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -128,8 +129,11 @@ def next_poll(now: datetime, policy: LedgerPolicy) -> datetime:
 
 
 def may_be_asked(retry_at: datetime | None, now: datetime) -> bool:
-    """Return whether a key may be asked, which OpenRouter asked us to leave alone until *retry_at*, if it did."""
-    return retry_at is None or retry_at <= now
+    """Return whether a key may be asked, which OpenRouter asked us to leave alone until *retry_at*, if it did.
+
+    No wait is longer than an hour: what is further away was stamped by a clock that has been set back since.
+    """
+    return retry_at is None or not now < retry_at <= now + _LONGEST_WAIT
 
 
 def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: LedgerPolicy, now: datetime) -> Plan:

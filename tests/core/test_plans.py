@@ -190,6 +190,7 @@ def test_a_wait_asked_for_is_kept_until_it_is_over():
     assert not plans.may_be_asked(key.retry_at, at("2026-11-20 12:01:29"))
     assert plans.may_be_asked(key.retry_at, at("2026-11-20 12:01:30"))
     assert plans.may_be_asked(None, at("2026-11-20 12:01"))
+    assert plans.may_be_asked(key.retry_at, at("2026-11-19 12:00"))  # the clock has been set back
 
 
 def test_a_failure_of_a_key_nobody_knows_is_nobodys():

@@ -137,8 +137,10 @@ _IMPORTED_BY_COMMANDS: Final = (
     "reckon.app",
     "reckon.cli.printing",
     "reckon.cli.spans",
+    "reckon.daemon",
     "reckon.jobs.poll",
     "reckon.observe",
+    "reckon.sinks.slack.sink",
     "reckon.sources.openrouter",
 )
 
