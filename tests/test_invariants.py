@@ -24,7 +24,7 @@ CORE_MAY_IMPORT = {
 WHO_MAY_IMPORT = {
     "aiohttp": ["reckon.sinks.slack"],
     "alembic": ["reckon.store"],
-    "apscheduler": ["reckon.daemon"],
+    "apscheduler": ["reckon.ticker"],
     "httpx": ["reckon.sources", "reckon.watch", "reckon.daemon", "reckon.cli.demo"],
     "prometheus_client": ["reckon.web"],
     "psycopg": ["reckon.store"],
@@ -38,7 +38,7 @@ WHO_MAY_IMPORT = {
     "sqlalchemy": ["reckon.store"],
     "sqlmodel": ["reckon.store"],
     "starlette": ["reckon.fakes", "reckon.web"],
-    "structlog": ["reckon.observe", "reckon.jobs", "reckon.daemon"],
+    "structlog": ["reckon.observe", "reckon.jobs", "reckon.daemon", "reckon.ticker"],
     "typer": ["reckon.cli"],
     "uvicorn": ["reckon.web"],
 }

@@ -512,9 +512,18 @@ class Daemon:
         assert "Traceback" not in self._ended.stderr, self._ended.stderr
         return self._ended
 
-    def kill(self) -> None:
-        """End it as power loss would, if it has not ended."""
+    def die(self) -> None:
+        """End it as power loss would."""
+        self._running.kill()
+
+    def bury(self) -> None:
+        """Wait for the end of one that has died."""
         if self._ended is None:
-            self._running.kill()
             self._ended = self._running.wait()
             self.manager.close()
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        if self._ended is None:
+            self.die()
+            self.bury()

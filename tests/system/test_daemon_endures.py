@@ -52,7 +52,7 @@ def test_a_revoked_key_is_told_of_alone_and_a_silent_openrouter_once_and_both_wh
         _, silent = eventually(lambda: team.posts()[1:] and team.posts(), "the alert of the source")
         opened_at = daemon.until("alert.opened", 2)
         team.spend("ana", usd=2)
-        daemon.until_polled()
+        eventually(lambda: any("4 did not" in text for text in daemon.manager.told("STATUS")), "the status")
         health, ready = team.http("/healthz"), team.http("/readyz")
         team.world.answer_rightly()
         (answer,) = eventually(lambda: answers_in(team, silent), "the end of the source's silence")
