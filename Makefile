@@ -10,10 +10,10 @@ demo: $(STAMP)  ## a month of an invented team, from an embedded fake account
 	@$(BIN)/reckon demo
 
 test: lint  ## every check: lint, types, import contracts, tests on SQLite and Postgres
-	@$(BIN)/pytest --numprocesses 4
+	@$(BIN)/pytest --numprocesses 4 --dist worksteal
 
 test-long: $(STAMP)  ## the long state machines, kill loops and fuzzers
-	@$(BIN)/pytest --numprocesses auto --long
+	@$(BIN)/pytest --numprocesses auto --dist worksteal --long
 
 bench: $(STAMP)  ## every figure beside its rival, in one run
 	@$(BIN)/python -m tests.bench

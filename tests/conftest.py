@@ -69,6 +69,8 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    # What waits for real processes goes first, so that no worker is left alone with it at the end.
+    items.sort(key=lambda item: "/system/" not in item.nodeid)
 
 
 def pytest_sessionfinish(session):
