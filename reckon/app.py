@@ -5,17 +5,19 @@ What asks OpenRouter and tells Slack is `reckon.watch`.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Self
 
 from reckon.config import Settings, owner_map
-from reckon.core import reports, verify
+from reckon.core import attribution, reconcile, reports, verify
 from reckon.core.alerts import Alert, Transition
+from reckon.core.generations import Call, GenerationState
 from reckon.core.outbox import Delivery, DeliveryState
+from reckon.core.reconcile import Books, DayFound
 from reckon.core.records import Balance, KeyState, OwnerState
-from reckon.core.reports import Dimension, Ledger, SpendReport
+from reckon.core.reports import OF_CALLS, Dimension, Ledger, SpendReport
 from reckon.core.verify import Difference
-from reckon.core.windows import Window
+from reckon.core.windows import Window, day_window, local_date
 from reckon.store import Store, open_store
 
 Clock = Callable[[], datetime]
@@ -45,16 +47,61 @@ class App:
         self.owner_map = owner_map(settings)
 
     def spend(self, by: Sequence[Dimension], span: Window | None = None) -> SpendReport:
-        """Return who spent how much in *span*, or since the first opening."""
-        now = self.clock()
+        """Return who spent how much in *span*, or since the first opening, and on what as far as generations tell."""
+        now, zone = self.clock(), self.settings.timezone
+        of_counters = [dimension for dimension in by if dimension not in OF_CALLS]
         with self.store.reading() as ledger:
             keys = ledger.every_key()
             window = span or reports.whole_span(keys, now)
-            pieces = reports.cut(window, by, self.settings.timezone, first_money_at=ledger.first_money_at() or now)
-            held = ledger.totals(reports.asked_windows(pieces, everything=span is None))
+            pieces = reports.cut(window, of_counters, zone, first_money_at=ledger.first_money_at() or now)
+            asked = reports.asked_windows(pieces, everything=span is None)
+            held = ledger.totals(asked)
             gaps = ledger.gaps(window)
+            named = [(name, edges) for (name, _), edges in zip(pieces, asked, strict=True)]
+            settled = ledger.call_totals(named, attribution.fields_to_read(by), zone)
+            unsettled = [ledger.unsettled(edges) for edges in asked]
         found = Ledger(keys, pieces, held, gaps)
-        return reports.spend(found, self.owner_map, by, window, zone=self.settings.timezone, now=now)
+        report = reports.spend(found, self.owner_map, of_counters, window, zone=zone, now=now)
+        names = [name for name, _ in pieces]
+        return attribution.explain(
+            report,
+            by,
+            [*zip(names, settled, strict=True)],
+            [*zip(names, unsettled, strict=True)],
+            self.owner_map,
+        )
+
+    def calls(self, span: Window | None = None, limit: int | None = None) -> list[Call]:
+        """Return the generations of *span*, or all there are, dearest first; at most *limit* of them."""
+        with self.store.reading() as ledger:
+            return ledger.calls(span or reports.ALWAYS, limit)
+
+    def pending_counts(self) -> Mapping[GenerationState, int]:
+        """Return how many generations wait for their cost, and how many were given up."""
+        with self.store.reading() as ledger:
+            return ledger.pending_counts()
+
+    def books(self, day: date | None = None) -> Books:
+        """Return *day* reconciled, or the running local day."""
+        zone = self.settings.timezone
+        day = day or local_date(self.clock(), zone)
+        window = day_window(day, zone)
+        by_key = frozenset({"owner", "key_hash"})
+        with self.store.reading() as ledger:
+            stretches = reconcile.unwatched(ledger.every_key(), window)
+            # Keys that were first or last seen in the same second share a stretch, and it is read once.
+            edges = {edge: None for found in stretches.values() for _, edge in found}
+            totals = dict(zip(edges, ledger.call_totals([(None, edge) for edge in edges], by_key, zone), strict=True))
+            found = DayFound(
+                counters=ledger.totals([window])[0],
+                settled=ledger.call_totals([(None, window)], by_key, zone)[0],
+                unsettled=ledger.unsettled(window),
+                unseen={
+                    reason: [(key_hash, total) for key_hash, edge in of_keys for total in totals[edge]]
+                    for reason, of_keys in stretches.items()
+                },
+            )
+        return reconcile.books(day, window, found)
 
     def keys(self) -> list[KeyState]:
         """Return every key the ledger knows, and those of the map it has not met."""
@@ -133,6 +180,7 @@ class App:
                 held = ledger.totals([window for _, window in days])
                 by_day = {day: totals for (day, _), totals in zip(days, held, strict=True)}
                 differences.extend(verify.check_days(by_day, owners, closed))
+                differences.extend(ledger.rollup_differences())
         except (ValueError, TypeError, KeyError, OverflowError) as unreadable:
             # A row that is no record any more: what comes after it cannot be recomputed.
             differences.append(Difference("database", "rows", "readable", str(unreadable)))

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -21,19 +22,28 @@ import httpx
 import structlog
 
 from reckon.app import Clock, system_clock
-from reckon.config import Secrets, Settings, unbuilt
-from reckon.errors import ReckonError, SourceUnavailable
+from reckon.config import Secrets, Settings, settle_policy, unbuilt
+from reckon.core.generations import Handed, Intake
+from reckon.errors import ReckonError
+from reckon.jobs.settle import Tally
 from reckon.pulse import Beat, Pulse
 from reckon.store import open_store
 from reckon.systemd import ServiceManager
 from reckon.ticker import Ticker
-from reckon.watch import Watcher, in_a_thread_of_its_own, new_holder, open_watcher
+from reckon.watch import Watcher, in_a_thread_of_its_own, new_holder, open_watcher, require_something_to_watch
+from reckon.web.intake_queue import WaysIn
 from reckon.web.server import served, surface
 
 _log = structlog.get_logger()
 
 _RHYTHM: Final = MappingProxyType(
-    {"poll": timedelta(seconds=5), "deliver": timedelta(seconds=5), "digest": timedelta(seconds=20)}
+    {
+        "poll": timedelta(seconds=5),
+        "deliver": timedelta(seconds=5),
+        "spool": timedelta(seconds=5),
+        "settle": timedelta(seconds=20),
+        "digest": timedelta(seconds=20),
+    }
 )
 """How often everybody is knocked at even if nothing calls for it."""
 _MOST_SKIPPED_DIGESTS: Final = 30
@@ -43,6 +53,8 @@ _LOOK_AGAIN: Final = timedelta(seconds=30)
 _SHORTEST_PAUSE: Final = timedelta(milliseconds=250)
 """Between two looks at what another replica has, but has not done yet."""
 _STILL_SECONDS: Final = 60.0
+_MOST_SECONDS_FOR_SOMEBODY: Final = 20.0
+"""How long somebody may wait for lookups to be made: our own surface keeps no connection for much longer."""
 _GRACE_SECONDS: Final = 5.0
 _MOST_SECONDS_TO_END: Final = 9.0
 _MOST_SECONDS_IN_A_HURRY: Final = 1.0
@@ -178,14 +190,20 @@ class Daemon:
         self._secrets_at_start = self._watcher.secrets
         if later := unbuilt(settings):
             _log.warning("config.without_effect", settings=list(later))
-        web = surface(lambda: self._watcher.app, self.pulse, self._watcher.http_token, settings.http.listen)
+        ways_in = WaysIn(
+            names=lambda: self._watcher.names,
+            hand_in=self._hand_in,
+            thread=self._store.thread,
+            on_handed_in=self._workers["settle"].knock,
+            settle=self._settle_for_somebody,
+        )
+        web = surface(lambda: self._watcher.app, self.pulse, self._watcher.http_token, settings.http.listen, ways_in)
         await opened.enter_async_context(served(web, settings.http.listen))
         self._take_in(settings)
         return settings
 
     async def _opened(self, settings: Settings, formerly: Sequence[Secrets] = ()) -> Watcher:
-        if not any(owner.keys for owner in settings.owners.values()):
-            raise SourceUnavailable("The owner map holds no key to ask. Add one: see config.example.toml.")
+        require_something_to_watch(settings)
         return await self._watching.enter(
             open_watcher(
                 settings,
@@ -199,7 +217,7 @@ class Daemon:
         )
 
     def _take_in(self, settings: Settings) -> None:
-        self.pulse.expect_a_poll_every(settings.poll.every)
+        self.pulse.expect_a_poll_every(settings.polls_every)
         longest = max(_STILL_SECONDS, 3 * settings.openrouter.timeout.total_seconds())
         for beat in self.pulse.beats.values():
             if beat.name in self._workers:
@@ -212,9 +230,17 @@ class Daemon:
             "poll": Beat("poll", _STILL_SECONDS, lambda: self._watcher.source.asked),
             "deliver": Beat("deliver", _STILL_SECONDS),
             "digest": Beat("digest", _STILL_SECONDS),
+            "settle": Beat("settle", _STILL_SECONDS, lambda: self._watcher.settler.asked),
+            "spool": Beat("spool", _STILL_SECONDS, lambda: self._watcher.spool and self._watcher.spool.lines),
         }
         self.pulse.beats.update(beats)
-        jobs = {"poll": self._poll, "deliver": self._deliver, "digest": self._digest}
+        jobs = {
+            "poll": self._poll,
+            "deliver": self._deliver,
+            "digest": self._digest,
+            "settle": self._settle,
+            "spool": self._take_spool,
+        }
         # Nobody asks for a reload for years, and nothing is wrong: its beat is not watched.
         reload = Worker(Beat("reload", _STILL_SECONDS), self._reload)
         return {"reload": reload, **{name: Worker(beat, jobs[name]) for name, beat in beats.items()}}
@@ -223,7 +249,7 @@ class Daemon:
         """Poll whatever is due, hand on what there is to say, and come back when more is due."""
         now = self._clock()
         if not (self._looked_at and self._look_at and self._looked_at <= now < self._look_at):
-            every = self._watcher.app.settings.poll.every
+            every = self._watcher.app.settings.polls_every
             # Should it fail, it is not tried again at the very next knock: OpenRouter would pay for our trouble.
             self._looked_at, self._look_at = now, now + min(every, _LOOK_AGAIN)
             await self._poll_what_is_due()
@@ -272,6 +298,42 @@ class Daemon:
         if await self._watcher.digest(self._clock()):
             self._workers["deliver"].knock()
 
+    async def _settle(self) -> None:
+        """Look up the generations that are due, and come back when more are."""
+        settler = self._watcher.settler
+        await settler.settle(is_enough=self._is_wanted_elsewhere)
+        if due := await settler.next_due():
+            self._workers["settle"].knock_in(max(due - self._clock(), _SHORTEST_PAUSE))
+
+    async def _take_spool(self) -> None:
+        """Take the files of generations that have arrived."""
+        spool, names = self._watcher.spool, self._watcher.names
+        if spool is None:
+            return
+        taken = await in_a_thread_of_its_own(partial(spool.take, names, self._hand_in_from_elsewhere))
+        if taken:
+            self._workers["settle"].knock()
+
+    def _hand_in(self, handed: Sequence[Handed]) -> Intake:
+        """Write down what was handed in; runs on the ledger's thread."""
+        return self._watcher.hand_in(handed, self._clock())
+
+    def _hand_in_from_elsewhere(self, handed: Sequence[Handed]) -> Intake:
+        """Write down what was handed in; runs on any thread but the ledger's."""
+        return self._store.thread.submit(self._hand_in, handed).result()
+
+    async def _settle_for_somebody(self, *, expired: bool) -> Tally:
+        """Look up what is due, for somebody who waits for it; with *expired*, what was given up as well."""
+        if expired:
+            ask_again = partial(self._store.ask_again, None, settle_policy(self._watcher.app.settings), self._clock())
+            await asyncio.get_running_loop().run_in_executor(self._store.thread, ask_again)
+        patience = asyncio.get_running_loop().time() + _MOST_SECONDS_FOR_SOMEBODY
+        is_enough = lambda: self._is_wanted_elsewhere() or asyncio.get_running_loop().time() > patience  # noqa: E731
+        async with self._workers["settle"].idle:
+            tally = await self._watcher.settler.settle(is_enough=is_enough)
+        self._workers["settle"].knock()
+        return tally
+
     async def _reload(self) -> None:
         """Put the configuration as it is now in the place of the one in force; a bad one changes nothing."""
         former = self._watcher
@@ -285,7 +347,7 @@ class Daemon:
             return
         self._is_reloading = True
         async with AsyncExitStack() as idle:
-            for name in ("poll", "deliver", "digest"):
+            for name in _RHYTHM:
                 await idle.enter_async_context(self._workers[name].idle)
             self._is_reloading = False
             watcher.deliverer.take_over(former.deliverer)
@@ -299,7 +361,7 @@ class Daemon:
             _log.warning("config.needs_restart", setting=setting)
         _log.info("config.reloaded", keys=len(watcher.watched))
         self._say_status()
-        for name in ("poll", "deliver", "digest"):
+        for name in _RHYTHM:
             self._workers[name].knock()
 
     # --- Beginning and ending
@@ -307,7 +369,7 @@ class Daemon:
     async def _watch(self, ticker: Ticker) -> None:
         self.pulse.beats["ticker"] = ticker.beat
         tasks = {name: asyncio.create_task(worker.work()) for name, worker in self._workers.items()}
-        for name in ("poll", "deliver", "digest"):
+        for name in _RHYTHM:
             self._workers[name].knock()
         self._manager.tell(READY="1", STATUS="started")
         _log.info("daemon.started", keys=len(self._watcher.watched), ledger=self._store.name)

@@ -6,6 +6,7 @@ The store is not among them: SQLite in memory is its own fake.
 from collections.abc import Sequence
 from typing import Protocol
 
+from reckon.core.generations import Lookup
 from reckon.core.outbox import Delivery, Receipt
 from reckon.core.records import Balance, Poll, WatchedKey
 
@@ -25,6 +26,17 @@ class Source(Protocol):
         """Ask for the account's balance, with the management key if there is one, else with each of *keys*.
 
         Yields one balance per key that was permitted to see one; none is a sound answer.
+        """
+        ...
+
+
+class GenerationSource(Protocol):
+    """Where the cost of single generations is told."""
+
+    async def lookup(self, generation_id: str, asker: str) -> Lookup:
+        """Ask, with the key whose hash is *asker*, what one generation cost: one ask, never repeated here.
+
+        Raises nothing of the network: whatever the world does is a `NotFound`.
         """
         ...
 

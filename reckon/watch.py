@@ -21,18 +21,23 @@ import httpx
 from pydantic import SecretStr
 
 from reckon.app import App, Clock, system_clock
-from reckon.config import Secrets, Settings, digest_policy, ledger_policy, open_secrets
+from reckon.config import Secrets, Settings, digest_policy, ledger_policy, open_secrets, settle_policy
+from reckon.core.generations import Handed, Intake
 from reckon.core.outbox import Delivery
+from reckon.core.ownership import key_hash
 from reckon.core.plans import Plan
-from reckon.core.records import WatchedKey
-from reckon.errors import ConfigError, StoreError
+from reckon.core.records import UNOWNED, WatchedKey
+from reckon.errors import ConfigError, SourceUnavailable, StoreError
+from reckon.handing_in import Names
 from reckon.jobs.deliver import Deliverer, deliver_now
 from reckon.jobs.digest import digest
 from reckon.jobs.poll import Polled, Terms, poll
+from reckon.jobs.settle import Settler, SettleTerms
+from reckon.jobs.spool import Spool
 from reckon.observe import configure
 from reckon.ports import Sink
 from reckon.sinks.console import ConsoleSink
-from reckon.sources.openrouter import OpenRouterClient, OpenRouterSource
+from reckon.sources.openrouter import AccountSource, OpenRouterClient, OpenRouterSource
 from reckon.store import Store, open_store
 
 _T = TypeVar("_T")
@@ -51,8 +56,16 @@ class Watcher:
 
     app: App
     watched: Sequence[WatchedKey]
-    source: OpenRouterSource
+    source: OpenRouterSource | AccountSource
+    """Who is polled."""
+    single: OpenRouterSource
+    """Who is asked about single keys and generations."""
     deliverer: Deliverer
+    settler: Settler
+    names: Names
+    """Whom and which key somebody means who hands in a generation."""
+    spool: Spool | None
+    """Where files of generations arrive, if there is such a place."""
     holder: str
     """The name of this process among replicas."""
     secrets: Secrets
@@ -60,7 +73,8 @@ class Watcher:
     async def poll(self, now: datetime) -> Polled | None:
         """Poll what is due at *now*, judging silences too; None if nothing is. See `reckon.jobs.poll.poll`."""
         policy = ledger_policy(self.app.settings, judges_silence=True)
-        most = max(_FEWEST_OWNERS, len(self.owners) // 4) if self.app.store.is_shared else None
+        divides = self.app.store.is_shared and not self.app.settings.sweeps  # a sweep is one, and shows all of them
+        most = max(_FEWEST_OWNERS, len(self.owners) // 4) if divides else None
         terms = Terms(self.holder, self.app.settings.store.lease, self._balances_every(), most_owners=most)
         return await poll(self.source, self.app.store, self.watched, self.owners, policy, terms, now)
 
@@ -103,6 +117,15 @@ class Watcher:
             with suppress(StoreError):  # the lease will run out
                 await self.deliverer.give_back()
 
+    def hand_in(self, handed: Sequence[Handed], now: datetime) -> Intake:
+        """Write down what was handed in, to be asked for; runs on the ledger's thread.
+
+        Raises:
+            StoreError: the ledger could not be written. Then nothing was.
+        """
+        policy = settle_policy(self.app.settings)
+        return self.app.store.hand_in(handed, policy, now, self.watched)
+
     @property
     def http_token(self) -> SecretStr | None:
         """What our own HTTP surface asks of whoever wants figures."""
@@ -111,7 +134,8 @@ class Watcher:
     @property
     def owners(self) -> frozenset[str]:
         """Whose keys are watched."""
-        return frozenset(entry.owner for entry in self.watched)
+        named = frozenset(entry.owner for entry in self.watched)
+        return named | {UNOWNED, *self.app.settings.owners} if self.app.settings.sweeps else named
 
     def _balances_every(self, *, at_once: bool = False) -> timedelta | None:
         """Return how often the account's balance is asked for; None if the setting turned it off."""
@@ -159,29 +183,67 @@ async def open_watcher(
         if store is None:
             store = open_store(settings.store.url.get_secret_value(), writes=True)
             opened.callback(store.close)
-        client = OpenRouterClient(
-            settings.openrouter.base_url,
-            timeout_seconds=settings.openrouter.timeout.total_seconds(),
-            clock=clock,
-            concurrency=settings.poll.concurrency,
-            transport=transport,
+        client = await opened.enter_async_context(
+            OpenRouterClient(
+                settings.openrouter.base_url,
+                timeout_seconds=settings.openrouter.timeout.total_seconds(),
+                clock=clock,
+                concurrency=settings.poll.concurrency,
+                transport=transport,
+            )
         )
         source = OpenRouterSource(
-            await opened.enter_async_context(client),
+            client,
             {key.hash: key.secret for key in secrets.keys if key.secret},
             clock=clock,
             management_key=secrets.management_key,
             concurrency=settings.poll.concurrency,
         )
         holder = holder or new_holder()
+        watched = [WatchedKey(key.hash, key.owner, key.name) for key in secrets.keys]
         yield Watcher(
             app=App(settings, store, clock=clock),
-            watched=[WatchedKey(key.hash, key.owner, key.name) for key in secrets.keys],
-            source=source,
+            watched=watched,
+            source=_account(settings, secrets, client, source, clock) or source,
+            single=source,
             deliverer=Deliverer(sink, store, clock=clock, holder=holder, lease=settings.store.lease),
+            settler=_settler(settings, secrets, source, store, holder, clock),
+            names=Names(watched, settings.owners),
+            spool=Spool(settings.ingest.spool) if settings.ingest.spool else None,
             holder=holder,
             secrets=secrets,
         )
+
+
+def _account(
+    settings: Settings, secrets: Secrets, client: OpenRouterClient, single: OpenRouterSource, clock: Clock
+) -> AccountSource | None:
+    if secrets.management_key is None or not settings.sweeps:
+        return None
+    concurrency = settings.poll.concurrency
+    return AccountSource(client, single, secrets.management_key, clock=clock, concurrency=concurrency)
+
+
+def _settler(  # noqa: PLR0917 - all that a watcher is made of
+    settings: Settings, secrets: Secrets, source: OpenRouterSource, store: Store, holder: str, clock: Clock
+) -> Settler:
+    with_secrets = [WatchedKey(key.hash, key.owner, key.name) for key in secrets.keys if key.secret]
+    management_key = secrets.management_key
+    terms = SettleTerms(
+        policy=settle_policy(settings),
+        zone=settings.timezone,
+        holder=holder,
+        lease=settings.store.lease,
+        concurrency=settings.poll.concurrency,
+    )
+    return Settler(
+        source,
+        store,
+        with_secrets,
+        key_hash(management_key.get_secret_value()) if management_key else None,
+        terms=terms,
+        clock=clock,
+    )
 
 
 async def in_a_thread_of_its_own(work: Callable[[], _T]) -> _T:
@@ -209,6 +271,16 @@ async def in_a_thread_of_its_own(work: Callable[[], _T]) -> _T:
 
     Thread(target=run, daemon=True).start()
     return await done
+
+
+def require_something_to_watch(settings: Settings) -> None:
+    """Return if there is a key to ask, or an account to sweep.
+
+    Raises:
+        SourceUnavailable: there is neither.
+    """
+    if not settings.sweeps and not any(owner.keys for owner in settings.owners.values()):
+        raise SourceUnavailable("The owner map holds no key to ask. Add one: see config.example.toml.")
 
 
 def new_holder() -> str:

@@ -17,7 +17,21 @@ import typer
 from typer import _click
 
 from reckon import __version__
-from reckon.cli import alerts, configuration, daemon, demo, digest, doctor, health, ledger, poll, spend, status
+from reckon.cli import (
+    alerts,
+    books,
+    configuration,
+    daemon,
+    demo,
+    digest,
+    doctor,
+    generations,
+    health,
+    ledger,
+    poll,
+    spend,
+    status,
+)
 from reckon.errors import ConfigError, ReckonError
 
 EXIT_USAGE: Final = 64
@@ -35,7 +49,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for family in (daemon, poll, spend, alerts, digest, ledger, status, health, doctor, configuration, demo):
+for family in (
+    *(daemon, poll, spend, generations, books, alerts, digest, ledger),
+    *(status, health, doctor, configuration, demo),
+):
     family.add_to(app)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -36,57 +36,19 @@ def alerts(
     from reckon.cli.printing import print_json
     from reckon.cli.spans import span_of
     from reckon.config import load
-    from reckon.core.alerts import AlertState
+    from reckon.documents.alerts import alerts_document, shown_alerts
 
     settings = load(context.obj, os.environ)
     with open_app(settings) as app:
         now = app.clock()
         span = last or (None if as_json else _USUAL_SPAN)
         since = span_of(None, None, span, zone=settings.timezone, now=now, opening=now).start if span else None
-        every = sorted(app.alerts(), key=lambda alert: (alert.opened_at, alert.id or 0), reverse=True)
-        firing = [alert for alert in every if alert.state is AlertState.FIRING]
-        ended = [alert for alert in every if alert.state is AlertState.RESOLVED]
-        recent = [alert for alert in ended if alert.resolved_at and (since is None or alert.resolved_at >= since)]
-        shown, earlier = [*firing, *recent], len(ended) - len(recent)
-        last_changes = app.last_transitions(shown)
+        shown = shown_alerts(app.alerts(), since)
+        last_changes = app.last_transitions(shown.alerts)
         if as_json:
-            print_json(document(shown, last_changes, since=since, earlier=earlier))
+            print_json(alerts_document(shown, last_changes))
         else:
-            _show(app, shown, last_changes, since=since or now, earlier=earlier)
-
-
-def document(
-    shown: "Sequence[Alert]", last_changes: "Mapping[str, Transition]", *, since: datetime | None, earlier: int
-) -> dict[str, Any]:
-    """Return alerts as `reckon alerts --json` prints them."""
-    from reckon.cli.printing import instant
-
-    return {
-        "since": instant(since),
-        "ended_earlier": earlier,
-        "rows": [_row(alert, last_changes.get(alert.fingerprint)) for alert in shown],
-    }
-
-
-def _row(alert: "Alert", last_change: "Transition | None") -> dict[str, Any]:
-    from reckon.cli.printing import instant
-    from reckon.core.money import usd_text
-
-    def usd(nanos: int | None) -> str | None:
-        return None if nanos is None else usd_text(nanos)
-
-    return {
-        "id": alert.id,
-        "owner": alert.finding.owner,
-        "rule": alert.finding.rule.value,
-        "day": alert.finding.day.isoformat(),
-        "state": alert.state.value,
-        "opened_at": instant(alert.opened_at),
-        "resolved_at": instant(alert.resolved_at),
-        "spend_usd": usd(alert.finding.spend_nanos),
-        "threshold_usd": usd(alert.finding.threshold_nanos),
-        "reason": last_change.reason if last_change else None,
-    }
+            _show(app, shown.alerts, last_changes, since=since or now, earlier=shown.ended_earlier)
 
 
 def _show(

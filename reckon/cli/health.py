@@ -69,7 +69,7 @@ def ask(listen: "Listen", *, patience_seconds: float = PATIENCE_SECONDS) -> Repl
 def _asked(listen: "Listen", patience_seconds: float) -> Reply:
     from http.client import HTTPConnection, HTTPException
 
-    connection = HTTPConnection(_reachable(listen.host), listen.port, timeout=patience_seconds)
+    connection = HTTPConnection(reachable(listen.host), listen.port, timeout=patience_seconds)
     try:
         connection.request("GET", "/healthz", headers={"Connection": "close"})
         answer = connection.getresponse()
@@ -98,7 +98,7 @@ def _read(listen: "Listen", status: int, body: bytes) -> Reply:
     return Reply(is_well=status == 200, text=said, detail=detail)
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """Return where to ask whoever listens on *host*: of every address, the one within this machine."""
     from ipaddress import ip_address
 
@@ -113,7 +113,7 @@ def _reachable(host: str) -> str:
 
 def _by_the_ledger(settings: "Settings") -> Reply:
     from reckon.app import open_app
-    from reckon.cli.printing import instant
+    from reckon.documents import instant
 
     with open_app(settings) as app:
         polled_at, now = app.polled_at(), app.clock()
@@ -127,4 +127,4 @@ def _by_the_ledger(settings: "Settings") -> Reply:
 
 def longest_silence(settings: "Settings") -> timedelta:
     """Return how old the last poll may be while all is well."""
-    return max(3 * settings.poll.every, _SHORTEST_SILENCE)
+    return max(3 * settings.polls_every, _SHORTEST_SILENCE)

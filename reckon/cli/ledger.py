@@ -23,29 +23,14 @@ def add_to(app: typer.Typer) -> None:
 
 def keys(context: typer.Context, as_json: AsJson = False) -> None:
     """Every key, and when it last answered."""
-    from reckon.cli.printing import Column, instant, print_json, table, when
-    from reckon.core.money import usd_text
+    from reckon.cli.printing import Column, print_json, table, when
+    from reckon.documents.keys import keys_document
 
     with _opened(context) as app:
         found = app.keys()
         zone, now = app.settings.timezone, app.clock()
     if as_json:
-        rows = [
-            {
-                "owner": key.owner,
-                "key": key.name,
-                "hash": key.hash or None,
-                "label": key.label,
-                "watched": key.watched,
-                "opened_at": instant(key.counters.opened_at) if key.counters else None,
-                "last_seen_at": instant(key.counters.last_seen_at) if key.counters else None,
-                "counter_usd": usd_text(key.counters.credits.total_nanos) if key.counters else None,
-                "failure": key.failure.value if key.failure else None,
-                "failing_since": instant(key.failing_since),
-            }
-            for key in found
-        ]
-        print_json({"rows": rows})
+        print_json(keys_document(found))
         return
 
     def shown(at: datetime | None) -> str:
@@ -78,8 +63,9 @@ def _condition(key: "KeyState", shown: Callable[[datetime | None], str]) -> str:
 
 def owners(context: typer.Context, as_json: AsJson = False) -> None:
     """Every owner, with team, keys and since when."""
-    from reckon.cli.printing import Column, instant, print_json, table, when
+    from reckon.cli.printing import Column, print_json, table, when
     from reckon.core.records import UNOWNED
+    from reckon.documents import instant
 
     with _opened(context) as app:
         found, known = app.owners(), app.keys()

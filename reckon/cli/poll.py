@@ -52,10 +52,10 @@ def poll(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
 
     from reckon.cli.printing import print_json
     from reckon.config import load, unbuilt
-    from reckon.errors import SourceUnavailable
-    from reckon.watch import open_watcher
+    from reckon.watch import open_watcher, require_something_to_watch
 
     settings = load(context.obj, os.environ)
+    require_something_to_watch(settings)
     if sys.stderr.isatty() and ("log", "level") not in settings.given:
         # A person reads the answer; the log would tell them the same a second time.
         settings = settings.model_copy(update={"log": settings.log.model_copy(update={"level": "error"})})
@@ -64,8 +64,6 @@ def poll(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
 
     async def once() -> Answer:
         async with open_watcher(settings, os.environ) as watcher:
-            if not watcher.watched:
-                raise SourceUnavailable("The owner map holds no key to ask. Add one: see config.example.toml.")
             plans = await watcher.poll_everything(watcher.app.clock())
             answer = Answer(plans, await watcher.deliver())
             if as_json:

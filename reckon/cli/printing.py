@@ -1,7 +1,7 @@
 """What a command prints: a table when a person looks, JSON when a program does.
 
-Money in JSON is an exact decimal string of dollars, an instant is RFC 3339 in UTC, and every document says which schema
-it follows. Whatever a name from outside holds, nothing of it steers a terminal or a table.
+What a document holds is the affair of `reckon.documents`. Whatever a name from outside holds, nothing of it steers a
+terminal or a table.
 
 A table fits the terminal: names give way first, figures and dates never. Away from a terminal (a pipe, a file) it is as
 wide as it needs to be, so that nothing is cut from what another program reads; `COLUMNS` sets the width in both cases.
@@ -13,7 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-SCHEMA_VERSION: Final = 1
+from reckon.documents import versioned
 
 _UNPRINTABLE: Final = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _AS_WIDE_AS_IT_NEEDS: Final = 100_000
@@ -39,15 +39,10 @@ _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document to standard output, with what could steer a terminal escaped."""
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False)
+    text = json.dumps(versioned(document), indent=2, ensure_ascii=False)
     if not text.isascii():
         text = "".join(json.dumps(sign)[1:-1] if _unprintable(sign) and sign != "\n" else sign for sign in text)
     print(text)
-
-
-def instant(at: datetime | None) -> str | None:
-    """Return *at* as RFC 3339 in UTC, to the second; None stays None."""
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
 
 
 def when(at: datetime, zone: ZoneInfo, *, now: datetime | None = None) -> str:

@@ -12,9 +12,10 @@ from typing import Final
 from rich.text import Text
 
 from reckon.cli.printing import Cell, Column, Kind, table, when
+from reckon.core.attribution import NOT_RESOLVED
 from reckon.core.money import dollars
 from reckon.core.records import Amounts, TotalState
-from reckon.core.reports import Dimension, SpendReport, SpendRow
+from reckon.core.reports import OF_CALLS, Dimension, SpendReport, SpendRow
 from reckon.core.windows import CalendarUnit, grain_start
 
 _UNKNOWN: Final = "unknown"
@@ -26,7 +27,7 @@ def show(report: SpendReport, *, subject: str = "Spend") -> None:
     start, end = (when(edge, report.zone) for edge in (report.span.start, report.span.end))
     places = _places(report)
     table(
-        [*places, *_money(report), *_trust(report)],
+        [*places, *_generations(report), *_money(report), *_trust(report)],
         title=f"{subject} by {' and '.join(report.by)}, {start} to {end} ({report.zone.key})",
         bars=[row.amounts.spend_nanos for row in report.rows] if all(map(_is_calendar, report.by)) else (),
         notes=[*_notes(report)],
@@ -43,14 +44,23 @@ def _places(report: SpendReport) -> list[Column]:
     for place, dimension in enumerate(by):
         cells = [_name(row, dimension, ambiguous=namesakes[row.owner, *row.place.values()] > 1) for row in report.rows]
         kind: Kind = "fixed" if _is_calendar(dimension) else "name"
-        columns.append(Column(dimension.value.capitalize(), cells, kind, "Total" if place == 0 else ""))
+        heading = dimension.value.replace("_", " ").capitalize()
+        columns.append(Column(heading, cells, kind, "Total" if place == 0 else ""))
     return columns
+
+
+def _generations(report: SpendReport) -> Iterator[Column]:
+    """Yield how many generations each line is about, in a report that is about generations."""
+    if OF_CALLS & {*report.by}:
+        number = sum(row.generations or 0 for row in report.rows)
+        cells = [f"{row.generations:,}" if row.generations else "" for row in report.rows]
+        yield Column("Generations", cells, "figure", f"{number:,}")
 
 
 def _name(row: SpendRow, dimension: Dimension, *, ambiguous: bool) -> str:
     name = row.place.get(dimension) or (row.owner if dimension is Dimension.OWNER else None)
     if name is None:
-        return f"(no {dimension})"
+        return "(not told)" if dimension in OF_CALLS else f"(no {dimension})"
     if dimension is Dimension.HOUR:
         return name[:16].replace("T", " ") + name[19:]
     if dimension is Dimension.KEY and ambiguous and row.key_hash:
@@ -98,6 +108,8 @@ def _notes(report: SpendReport) -> Iterator[str]:
         yield f"As of {when(report.as_of, report.zone)}. {_trust_in(states)}".rstrip()
     if TotalState.UNKNOWN in states:
         yield "Unknown: no key was read then, which does not mean that nothing was spent."
+    if any(row.is_residual for row in report.rows):
+        yield f"{NOT_RESOLVED}: what the counters tell and no settled generation explains."
     if report.before_watching_nanos:
         yield f"Earlier in this span, before Reckon watched: {dollars(report.before_watching_nanos)} more."
 

@@ -17,7 +17,7 @@ from reckon.config.addresses import Listen
 from reckon.config.grammar import MonthlyTime, WeeklyTime
 from reckon.config.loading import find, load
 from reckon.config.opening import OpenedKey, Secrets, open_secrets
-from reckon.config.policies import anomaly_policy, digest_policy, ledger_policy, owner_map, people
+from reckon.config.policies import anomaly_policy, digest_policy, ledger_policy, owner_map, people, settle_policy
 from reckon.config.settings import NOT_BUILT_YET, Budget, OwnedKey, Owner, Settings, Team
 from reckon.config.showing import Origin, origins, unbuilt
 
@@ -43,5 +43,6 @@ __all__ = [
     "origins",
     "owner_map",
     "people",
+    "settle_policy",
     "unbuilt",
 ]

@@ -10,8 +10,10 @@ from reckon.core.digest import DigestPolicy
 from reckon.core.digest_calendar import DigestKind, DigestTime
 from reckon.core.money import nanos_from_usd
 from reckon.core.noticing import NoticePolicy
+from reckon.core.ownership import OwnerRule
 from reckon.core.plans import LedgerPolicy
 from reckon.core.reports import OwnerMap
+from reckon.core.settlement import SettlePolicy
 
 
 def ledger_policy(settings: Settings, *, judges_silence: bool) -> LedgerPolicy:
@@ -26,7 +28,22 @@ def ledger_policy(settings: Settings, *, judges_silence: bool) -> LedgerPolicy:
         staleness_after=settings.staleness.after if judges_silence else None,
         repeat_every=settings.alerts.repeat_every or None,
     )
-    return LedgerPolicy(zone=settings.timezone, poll_every=settings.poll.every, notice=notice)
+    return LedgerPolicy(
+        zone=settings.timezone,
+        poll_every=settings.polls_every,
+        notice=notice,
+        rules=owner_rules(settings),
+        sweeps=settings.sweeps,
+    )
+
+
+def owner_rules(settings: Settings) -> tuple[OwnerRule, ...]:
+    """Return whose the keys are that a sweep finds and nobody names, in the order of the owner map."""
+    return tuple(
+        OwnerRule(id_, owner.match.name, owner.match.workspace, owner.match.creator)
+        for id_, owner in settings.owners.items()
+        if owner.match
+    )
 
 
 def anomaly_policy(settings: Settings) -> AnomalyPolicy:
@@ -38,6 +55,11 @@ def anomaly_policy(settings: Settings) -> AnomalyPolicy:
         min_nanos=nanos_from_usd(anomaly.min_usd),
         byok=anomaly.byok,
     )
+
+
+def settle_policy(settings: Settings) -> SettlePolicy:
+    """Return how patiently the cost of a generation is asked for."""
+    return SettlePolicy(settings.settle.schedule)
 
 
 def digest_policy(settings: Settings) -> DigestPolicy:

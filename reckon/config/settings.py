@@ -234,6 +234,16 @@ class Settings(Section):
         self._given = MappingProxyType(context or {})
 
     @property
+    def sweeps(self) -> bool:
+        """Whether the account is watched through a management key."""
+        return self.openrouter.management_key is not None and bool(self.poll.sweep_every)
+
+    @property
+    def polls_every(self) -> timedelta:
+        """How often everything is polled: a sweep shows all keys at once, and single keys go with it."""
+        return self.poll.sweep_every if self.sweeps else self.poll.every
+
+    @property
     def given(self) -> Mapping[Place, str]:
         """The settings that somebody set, each with the file or the variable it came from."""
         return self._given
@@ -241,16 +251,11 @@ class Settings(Section):
 
 NOT_BUILT_YET: Final = frozenset(
     {
-        "poll.sweep_every",
-        "settle",
-        "ingest",
         "anomaly.newcomer",
         "anomaly.price",
         "slack.app_token",
         "retention",
         "owners.<id>.budget",
-        "owners.<id>.keys.hash",
-        "owners.<id>.match",
         "teams.<id>.budget",
     }
 )
@@ -282,7 +287,7 @@ def completed(settings: Settings) -> Settings:
     return settings.model_copy(
         update={
             "store": settings.store.model_copy(update={"lease": lease}),
-            "staleness": settings.staleness.model_copy(update={"after": max(after, 3 * settings.poll.every)}),
+            "staleness": settings.staleness.model_copy(update={"after": max(after, 3 * settings.polls_every)}),
         }
     )
 

@@ -5,7 +5,7 @@ configured zone, with its name.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from reckon.core.alerts import Alert, Finding, Rule
 from reckon.core.detectors.view import AnomalyPolicy
+from reckon.core.generations import CallTotal
 from reckon.core.messages import Fact, Message, Tone
 from reckon.core.money import dollars, usd_text
 from reckon.core.records import FailureReason, KeyState, TotalState
@@ -62,6 +63,8 @@ class DayFacts:
     """What a gap over midnight may have held of this day, and is not counted."""
     byok_nanos: int = 0
     """How much of what is counted went through the team's own upstream keys."""
+    calls: Sequence[CallTotal] = ()
+    """The day's settled generations, by model, requested model and session."""
 
 
 # --- A day that is unusual -----------------------------------------------------------------------------------------
@@ -91,8 +94,8 @@ def unusual_day(
         Fact("When", _while_it_runs(facts, moment, noticed_at or moment.now) if runs else _afterwards(facts, moment)),
         Fact("Rule", _rule(finding, policy)),
     ]
-    if facts.driver:
-        lines.append(Fact("Driver", f"key {_short(facts.driver)} {facts.driver_share:.0%}"))
+    if drivers := [*_drivers(facts, finding.spend_nanos or 0)]:
+        lines.append(Fact("Driver", "; ".join(drivers)))
     if facts.byok_nanos:
         lines.append(Fact("BYOK", f"{dollars(facts.byok_nanos)} of it went through your own upstream keys"))
     if facts.hourly_nanos:
@@ -149,6 +152,28 @@ def _apart(one: int, other: int) -> tuple[str, str]:
     """Return two amounts as a person reads them, or exactly where they would read the same."""
     shown = dollars(one), dollars(other)
     return shown if shown[0] != shown[1] or one == other else (f"${usd_text(one)}", f"${usd_text(other)}")
+
+
+def _drivers(facts: DayFacts, spent_nanos: int) -> Iterator[str]:
+    """Yield what most of the day's spend went through: the key, the model, and in how many sessions.
+
+    A model's share is of all that was spent, and not only of what generations explain.
+    """
+    if facts.driver:
+        yield f"key {_short(facts.driver)} {facts.driver_share:.0%}"
+    by_model: defaultdict[tuple[str | None, str | None], int] = defaultdict(int)
+    for total in facts.calls:
+        by_model[total.place.model, total.place.requested_model] += total.credits_nanos + total.byok_nanos
+    if not by_model or not spent_nanos:
+        return
+    (model, requested), nanos = max(by_model.items(), key=lambda item: (item[1], item[0][0] or ""))
+    asked = f" (asked: {_short(requested)})" if requested and requested != model else ""
+    # The counters may not have been read since the last generations settled.
+    yield f"{_short(model or 'an unknown model')}{asked} {min(nanos / spent_nanos, 1):.0%}"
+    number = sum(total.generations for total in facts.calls)
+    sessions = {total.place.session for total in facts.calls}
+    inside = "" if None in sessions else f" in {len(sessions):,} session{'s' if len(sessions) > 1 else ''}"
+    yield f"{number:,} generation{'s' if number > 1 else ''}{inside}"
 
 
 def _while_it_runs(facts: DayFacts, moment: Moment, noticed_at: datetime) -> str:

@@ -8,14 +8,17 @@ month too.
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from fractions import Fraction
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from reckon.core import deltas, reports
 from reckon.core.alerts import Alert, AlertState
 from reckon.core.baseline import Baseline, history
 from reckon.core.digest_calendar import DigestKind, Due, last_day, window_before
+from reckon.core.generations import CallTotal
 from reckon.core.records import UNOWNED, Amounts, KeyState, OwnerDay, TotalState
 from reckon.core.reports import Dimension, Ledger, OwnerMap, SpendReport, SpendRow
 from reckon.core.totals import watched_from
@@ -32,6 +35,22 @@ class Facts:
     owner_days: Sequence[OwnerDay]
     alerts: Sequence[Alert]
     """Every firing one, and every one that ended since the last digest."""
+    calls: Mapping[Window, Sequence[CallTotal]] = field(default_factory=dict)
+    """The settled generations of each period that is reported, told apart by `CALLS_TOLD_BY`."""
+
+
+CALLS_TOLD_BY: Final = frozenset({"owner", "model", "requested_model"})
+
+
+@dataclass(frozen=True, slots=True)
+class TopModel:
+    """The model that most of an owner's explained spend went to."""
+
+    model: str
+    requested_share: Fraction
+    """How much of it was asked for under another name, such as a router's."""
+    requested_model: str | None
+    """The name that was asked for most, if it is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +78,8 @@ class Line:
     month: MonthToDate | None = None
     """None where the period is itself a month."""
     former: bool = False
+    top_model: TopModel | None = None
+    """None where no settled generation names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +140,7 @@ def figures(one: Due, facts: Facts, owner_map: OwnerMap, *, zone: ZoneInfo, byok
         if before
         else _past_days({*names} & present, one.first, facts, zone, byok=byok)
     )
+    top_models = _top_models(facts.calls.get(one.reported, ()))
     lines = [
         Line(
             owner=name,
@@ -129,6 +151,7 @@ def figures(one: Due, facts: Facts, owner_map: OwnerMap, *, zone: ZoneInfo, byok
             usual_nanos=usual.by_owner.get(name),
             month=_month_of(months.get(name)) if month else None,
             former=name not in present,
+            top_model=top_models.get(name),
         )
         for name in names
     ]
@@ -204,6 +227,26 @@ def _period_before(report: SpendReport, keys: Sequence[KeyState], *, byok: bool)
     whole = report.state is not TotalState.UNKNOWN and watched_from(keys, report.span) is None
     total = report.total.spent(byok=byok) if whole else None
     return _Usual(by_owner, total, has_byok=byok and bool(report.total.byok_nanos))
+
+
+def _top_models(calls: Sequence[CallTotal]) -> dict[str, TopModel]:
+    """Return for each owner the model that most was spent on, credits and byok together."""
+    spent: defaultdict[str, defaultdict[str, defaultdict[str | None, int]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(int))
+    )
+    for total in calls:
+        if total.place.owner and total.place.model:
+            asked = None if total.place.requested_model == total.place.model else total.place.requested_model
+            spent[total.place.owner][total.place.model][asked] += total.credits_nanos + total.byok_nanos
+    found = {}
+    for owner, by_model in spent.items():
+        model, by_asked = max(by_model.items(), key=lambda item: (sum(item[1].values()), item[0]))
+        elsewhere = {asked: nanos for asked, nanos in by_asked.items() if asked and nanos}
+        most = max(elsewhere, key=lambda asked: (elsewhere[asked], asked), default=None)
+        whole = sum(by_asked.values())
+        share = Fraction(elsewhere[most], whole) if most and whole > 0 else Fraction(0)
+        found[owner] = TopModel(model, share, most)
+    return found
 
 
 # --- Parts ---------------------------------------------------------------------------------------------------------

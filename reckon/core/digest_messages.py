@@ -105,10 +105,19 @@ def _table(digest: Digest, names: Mapping[str, str]) -> Table:
     labelled += [("Total", digest.total)] if len(labelled) > 1 else []
 
     columns = ["Owner", *_figure_headings(digest)]
+    with_models = any(line.top_model for _, line in labelled)
     mixed = {TotalState.SETTLED, TotalState.PROVISIONAL} <= {line.state for _, line in labelled}
-    rows = [(label, *_figures(line, digest), *([line.state.value] if mixed else [])) for label, line in labelled]
+    rows = [
+        (
+            label,
+            *_figures(line, digest),
+            *([_top_model(line)] if with_models else []),
+            *([line.state.value] if mixed else []),
+        )
+        for label, line in labelled
+    ]
     return Table(
-        columns=(*columns, *(["State"] if mixed else [])),
+        columns=(*columns, *(["Top model"] if with_models else []), *(["State"] if mixed else [])),
         rows=tuple(rows),
         figures=tuple(range(1, len(columns))),
     )
@@ -136,6 +145,21 @@ def _figures(line: Line, digest: Digest) -> Iterator[str]:
         before = line.month.before_watching_nanos
         spent = _UNKNOWN if line.month.state is TotalState.UNKNOWN else dollars(line.month.spend_nanos)
         yield f"{spent} + {dollars(before)}" if before else spent
+
+
+def _top_model(line: Line) -> str:
+    """Return `claude-sonnet (auto 60 %)`: a model without its maker's name, and what it was asked for as."""
+    top = line.top_model
+    if top is None:
+        return ""
+    name = _without_maker(top.model)
+    if top.requested_model is None or not top.requested_share:
+        return name
+    return f"{name} ({_without_maker(top.requested_model)} {round(100 * top.requested_share)} %)"
+
+
+def _without_maker(model: str) -> str:
+    return model.rpartition("/")[2] or model
 
 
 def _sum(lines: Sequence[Line]) -> Line:
@@ -302,7 +326,12 @@ def document(digest: Digest, people: Mapping[str, Person]) -> dict[str, Any]:
         "usual_includes_byok": digest.usual_has_byok,
         "total": _figures_document(total),
         "rows": [
-            {"owner": line.owner, "name": _name(line.owner or "", people), **_figures_document(line)}
+            {
+                "owner": line.owner,
+                "name": _name(line.owner or "", people),
+                **_figures_document(line),
+                "top_model": line.top_model.model if line.top_model else None,
+            }
             for line in digest.lines
         ],
         "alerts": [_alert_document(alert) for alert in (*digest.firing, *digest.resolved)],

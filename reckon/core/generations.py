@@ -4,7 +4,7 @@ Nothing here can hold a word of a prompt or of an answer: a generation is an id,
 counts and money. The one text that a caller may choose is the name of a session, which is short.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -223,3 +223,5 @@ class Intake:
     duplicates: int
     rejected: Sequence[tuple[str | None, str]] = ()
     """(id, reason); without an id where none could be read. No reason repeats what was sent."""
+    known: Collection[str] = frozenset()
+    """The ids that the ledger knew already; an id handed in twice together is a duplicate too, and not among them."""

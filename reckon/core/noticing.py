@@ -24,6 +24,7 @@ from reckon.core.alerts import Alert, AlertState, Finding, Rule, Transition
 from reckon.core.baseline import NO_PAST, History, Past, usual
 from reckon.core.closing import OpenDays
 from reckon.core.detectors import DETECTORS, AnomalyPolicy, DayView, staleness
+from reckon.core.generations import CallTotal
 from reckon.core.messages import Message
 from reckon.core.outbox import Outgoing
 from reckon.core.records import (
@@ -47,6 +48,7 @@ _WORTH_AN_EDIT: Final = 10
 """A message is edited when the figure has grown by a tenth of what it says: often at first, seldom later."""
 
 
+CALLS_TOLD_BY: Final = frozenset({"owner", "model", "requested_model", "session"})
 _DAYS_AT_HAND: Final = timedelta(days=2)
 """Alerts of the day before yesterday can still be those of a running day, in another zone or by a clock set back."""
 
@@ -76,6 +78,9 @@ class Remembered:
     """The closed days of the owners concerned, as far as `owners_concerned` says, and folded beyond that."""
     alerts: Mapping[str, Alert] = field(default_factory=dict)
     """By fingerprint, in the order in which they first opened: every firing one, and every one of the last days."""
+    calls: Mapping[tuple[str, date], Sequence[CallTotal]] = field(default_factory=dict)
+    """The settled generations of `days_told`, by owner and day, told apart by `CALLS_TOLD_BY`. Nothing is decided by
+    them: they only say what drives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,12 @@ def owners_concerned(
             for owner in theirs:
                 half_seen[owner].add(day)
     return {owner: Concern(first, frozenset(half_seen[owner])) for owner, first in since.items()}
+
+
+def days_told(alerts: Iterable[Alert]) -> set[tuple[str, date]]:
+    """Return the days, each with its owner, whose spend the messages about *alerts* tell."""
+    findings = [alert.finding for alert in alerts if alert.finding.rule is not Rule.STALENESS]
+    return {(finding.owner, finding.day) for finding in findings if finding.owner is not None}
 
 
 def last_hour(now: datetime) -> Window:
@@ -267,7 +278,8 @@ class _Days:
             closed = self._closed[owner][yesterday]
             for finding in self._look(owner, yesterday, self._spent(closed.amounts)):
                 window = day_window(yesterday, self._zone)
-                yield finding, say.DayFacts(window, closed.state, byok_nanos=self._byok(closed.amounts))
+                calls = self._before.calls.get((owner, yesterday), ())
+                yield finding, say.DayFacts(window, closed.state, byok_nanos=self._byok(closed.amounts), calls=calls)
 
     def findings_so_far(self) -> Iterator[tuple[Finding, say.DayFacts]]:
         """Yield what is seen in today, of every owner who spent, in what is known to be today's."""
@@ -327,6 +339,7 @@ class _Days:
             hourly_nanos=self._spent(_total(self._lately[owner])) * 3600 // lately_seconds,
             guessed_nanos=self._spent(guess),
             byok_nanos=self._byok(total) - self._byok(guess),
+            calls=self._before.calls.get((owner, self._today), ()),
         )
 
     def _spent(self, amounts: Amounts) -> int:

@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from reckon.core import deltas, noticing
+from reckon.core import deltas, noticing, ownership
 from reckon.core.alerts import Alert, Transition
 from reckon.core.closing import OpenDays, close_days
 from reckon.core.deltas import Sight
 from reckon.core.noticing import Counted, Noticed, NoticePolicy, Remembered
 from reckon.core.outbox import Outgoing
+from reckon.core.ownership import Missing, OwnerRule
 from reckon.core.records import (
     UNOWNED,
     Balance,
@@ -37,6 +38,7 @@ from reckon.core.records import (
     WatchedKey,
     WindowSpend,
 )
+from reckon.core.sweeps import Sweep
 from reckon.core.windows import day_start, day_window, grain_start, local_date
 
 _LONGEST_WAIT: Final = timedelta(hours=1)
@@ -53,6 +55,10 @@ class LedgerPolicy:
     poll_every: timedelta
     notice: NoticePolicy | None = None
     """None where only the ledger is kept, and nothing is judged."""
+    rules: Sequence[OwnerRule] = ()
+    """Whose the keys are that a sweep finds and the owner map does not name; the first that claims one has it."""
+    sweeps: bool = False
+    """Whether sweeps go on, so that a key which only they show is watched while none has succeeded for a while."""
 
     @property
     def expected_stretch(self) -> timedelta:
@@ -146,8 +152,9 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
         policy: the settings that matter here.
         now: the instant of the poll.
     """
-    keys = _registered(state.keys, watched)
-    failures = list(poll.failures)
+    watched = ownership.watched_now(state.keys, watched, policy.rules, poll.sweep, goes_on=policy.sweeps)
+    keys = _registered(state.keys, watched, poll.sweep)
+    failures = [*poll.failures, *_unswept(keys, poll)]
     sights: list[tuple[KeyState, Sight]] = []
     for snapshot in poll.snapshots:
         before = _claimed(keys.get(snapshot.key_hash), snapshot)
@@ -196,7 +203,7 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
         rebuild_days=state.days.zone_changed(policy.zone),
         balances=poll.balances,
         balances_asked_at=now if poll.balances_asked else None,
-        swept=poll.swept,
+        swept=poll.sweep.believed(state.keys.values()) if poll.sweep else poll.swept,
         zone_key=policy.zone.key,
         polled=len(sights),
         failures=tuple(failures),
@@ -210,13 +217,34 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
 # --- Keys ----------------------------------------------------------------------------------------------------------
 
 
-def _registered(known: Mapping[str, KeyState], watched: Sequence[WatchedKey]) -> dict[str, KeyState]:
-    """Return all keys as the owner map has them now: moved, renamed, new, or no longer watched."""
+def _registered(
+    known: Mapping[str, KeyState], watched: Sequence[WatchedKey], sweep: Sweep | None
+) -> dict[str, KeyState]:
+    """Return all keys as they are watched now: moved, renamed, new, no longer there, or no longer watched."""
     keys = {key_hash: replace(key, watched=False) if key.watched else key for key_hash, key in known.items()}
     for entry in watched:
         key = known.get(entry.hash) or KeyState(entry.hash, entry.owner, entry.name, watched=True)
         keys[entry.hash] = replace(key, owner=entry.owner, name=entry.name, watched=True)
+    if sweep:
+        missing = Missing(known.values(), sweep)
+        places = {key.hash: key.workspace_id for key in sweep.keys}
+        for key_hash, key in keys.items():
+            place, gone_for = places.get(key_hash) or key.workspace, missing.after(key)
+            if (place, gone_for) != (key.workspace, key.missing):
+                keys[key_hash] = replace(key, workspace=place, missing=gone_for)
     return keys
+
+
+def _unswept(keys: Mapping[str, KeyState], poll: Poll) -> Iterator[Failure]:
+    """Yield the failure of each key that is read by sweeps alone, and that this one could not show."""
+    if poll.sweep is None:
+        return
+    believed = poll.sweep.believed(keys.values())
+    told = poll.sweep.seen | {each.key_hash for each in poll.snapshots} | {each.key_hash for each in poll.failures}
+    trouble = poll.sweep.trouble or Failure("", FailureReason.UNEXPECTED_ANSWER, "it shows no key any more")
+    for key in keys.values():
+        if key.watched and key.workspace is not None and key.hash not in told and key.workspace not in believed:
+            yield replace(trouble, key_hash=key.hash, detail=f"the sweep failed: {trouble.detail}")
 
 
 def _claimed(key: KeyState | None, snapshot: Snapshot) -> KeyState:

@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from reckon.core.sweeps import Sweep
 
 UNOWNED: Final = "(unowned)"
 """The owner of every key that no entry of the owner map claims."""
@@ -119,6 +122,8 @@ class Poll:
     """Whether anybody was asked for the account's balance; those not permitted to see it yield none."""
     swept: Mapping[str, datetime] = field(default_factory=dict)
     """The workspaces this poll saw completely, each with the instant its sweep began. Empty for single keys."""
+    sweep: "Sweep | None" = None
+    """What a management key was shown, the snapshots of which are among `snapshots`. None where nobody has swept."""
 
 
 # --- What the ledger remembers of one key --------------------------------------------------------------------------
@@ -180,6 +185,10 @@ class KeyState:
     failing_since: datetime | None = None
     retry_at: datetime | None = None
     """Not before this instant, as OpenRouter asked."""
+    workspace: str | None = None
+    """The id of the workspace in which a sweep saw it last; None for a key that no sweep has seen."""
+    missing: int = 0
+    """In how many complete sweeps of that workspace in a row it was not there."""
 
 
 @dataclass(frozen=True, slots=True)

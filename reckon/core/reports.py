@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from reckon.core import totals
 from reckon.core.records import UNOWNED, Amounts, Gap, KeyState, TotalState
+from reckon.core.tokens import TokenPools
 from reckon.core.totals import KeyTotal
 from reckon.core.windows import GRAIN, CalendarUnit, Window, calendar, grain_start, utc_midnight
 
@@ -25,6 +26,11 @@ class Dimension(StrEnum):
     OWNER = "owner"
     TEAM = "team"
     KEY = "key"
+    MODEL = "model"
+    REQUESTED_MODEL = "requested_model"
+    PROVIDER = "provider"
+    APP = "app"
+    SESSION = "session"
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
@@ -32,8 +38,12 @@ class Dimension(StrEnum):
 
 
 _UNITS: Final = {Dimension(unit): unit for unit in CalendarUnit}
+OF_CALLS: Final = frozenset(
+    {Dimension.MODEL, Dimension.REQUESTED_MODEL, Dimension.PROVIDER, Dimension.APP, Dimension.SESSION}
+)
+"""What counters do not tell, and settled generations do; see `attribution`."""
 _LONGEST_UNIT: Final = timedelta(days=31)
-_ALWAYS: Final = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+ALWAYS: Final = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,12 @@ class SpendRow:
     """Which of its owner and key are no longer in the owner map."""
     before_watching_nanos: int = 0
     """The part of the report's that is its own: of the keys that are in its place now."""
+    generations: int | None = None
+    """How many were handed in of those it is about, whatever their state; None if none was."""
+    pools: TokenPools | None = None
+    """Of a row of settled generations: their tokens."""
+    is_residual: bool = False
+    """Whether it is what no settled generation explains of its owner's, key's or time's spend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +121,7 @@ def whole_span(keys: Sequence[KeyState], now: datetime) -> Window:
 
 
 def cut(
-    span: Window, by: Sequence[Dimension], zone: ZoneInfo, *, first_money_at: datetime = _ALWAYS.start
+    span: Window, by: Sequence[Dimension], zone: ZoneInfo, *, first_money_at: datetime = ALWAYS.start
 ) -> list[tuple[str | None, Window]]:
     """Cut *span* by the calendar dimension among *by*, if there is one.
 
@@ -130,8 +146,8 @@ def asked_windows(pieces: Sequence[tuple[str | None, Window]], *, everything: bo
         start, end = grain_start(piece.start), grain_start(piece.end)
         asked.append(Window(start, end if end == piece.end else end + 2 * GRAIN))
     if everything and asked:
-        asked[0] = replace(asked[0], start=_ALWAYS.start)
-        asked[-1] = replace(asked[-1], end=_ALWAYS.end)
+        asked[0] = replace(asked[0], start=ALWAYS.start)
+        asked[-1] = replace(asked[-1], end=ALWAYS.end)
     return asked
 
 

@@ -9,6 +9,7 @@ A lookup that learnt nothing of the generation itself does not count: a limit of
 revoked say nothing about it. An answer that looks unfinished counts, and settles as it stands when the schedule ends.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -71,21 +72,33 @@ def asked_again(given_up: Pending, policy: SettlePolicy, now: datetime) -> Pendi
     return replace(given_up, due_at=due_at, attempts=0, refusals=0, expired=None)
 
 
-def askers(waiting: Pending, keys: Iterable[WatchedKey], management_key_hash: str | None) -> list[str]:
-    """Return the hashes of the keys that may see a generation, in the order in which they are asked.
+class Askers:
+    """Which keys may see a generation, in the order in which they are asked.
 
     The key that ran it, its owner's other keys, any other key, for one account's keys all see the same; at last the
     management key. Never more than `MOST_ASKERS`.
     """
-    ours = [key for key in keys if key.hash != waiting.key_hash]
-    first = [waiting.key_hash] if waiting.key_hash and len(ours) < len([*keys]) else []
-    owners = [key.hash for key in ours if key.owner == waiting.owner]
-    others = [key.hash for key in ours if key.owner != waiting.owner]
-    room = MOST_ASKERS - (management_key_hash is not None)
-    found = dict.fromkeys([*first, *owners, *others][:room])
-    if management_key_hash:
-        found[management_key_hash] = None
-    return [*found]
+
+    def __init__(self, keys: Iterable[WatchedKey], management_key_hash: str | None) -> None:
+        self._owned: defaultdict[str, list[str]] = defaultdict(list)
+        for key in keys:
+            self._owned[key.owner].append(key.hash)
+        self._anybody = [key_hash for owned in self._owned.values() for key_hash in owned[:MOST_ASKERS]]
+        self._known = {key_hash for owned in self._owned.values() for key_hash in owned}
+        self._management_key = [management_key_hash] if management_key_hash else []
+
+    def of(self, waiting: Pending) -> list[str]:
+        """Return the hashes of the keys to ask about *waiting*; none if there is nobody to ask."""
+        its_own = [waiting.key_hash] if waiting.key_hash in self._known else []
+        owners = self._owned[waiting.owner][:MOST_ASKERS] if waiting.owner in self._owned else []
+        room = MOST_ASKERS - len(self._management_key)
+        in_order = dict.fromkeys([*its_own, *owners, *self._anybody[: 2 * MOST_ASKERS]])
+        return [*[*in_order][:room], *self._management_key]
+
+    def next_for(self, waiting: Pending) -> str | None:
+        """Return the hash of the key whose turn it is; None if there is nobody to ask."""
+        found = self.of(waiting)
+        return found[waiting.refusals % len(found)] if found else None
 
 
 def after_lookups(asked: Sequence[tuple[Pending, Lookup, int]], policy: SettlePolicy, now: datetime) -> SettlePlan:
@@ -157,7 +170,10 @@ def _refused(waiting: Pending, lookup: NotFound, may_be_asked: int, policy: Sett
 
 
 def _rest(waiting: Pending, lookup: NotFound, policy: SettlePolicy) -> timedelta:
-    """Return how long to leave OpenRouter alone: as long as it said, else as long as the schedule would, in reason."""
-    if lookup.retry_after_seconds is not None:
+    """Return how long to leave OpenRouter alone: as long as it said, else as long as the schedule would, in reason.
+
+    A wait of no seconds says nothing: taken at its word, an outage would be asked about without a pause.
+    """
+    if lookup.retry_after_seconds:
         return timedelta(seconds=lookup.retry_after_seconds)
     return min(_LONGEST_REST, max(_SHORTEST_REST, policy.schedule[min(waiting.attempts, len(policy.schedule) - 1)]))

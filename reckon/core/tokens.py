@@ -10,7 +10,7 @@ tells what was written to the cache, so from there that pool is unknown. Unknown
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 
@@ -30,6 +30,10 @@ class TokenPools:
     cache_write: int | None = None
     audio_input: int | None = None
     reasoning: int | None = None
+
+    def __add__(self, other: "TokenPools") -> "TokenPools":
+        """Return both together; a pool that one of them does not know is unknown."""
+        return TokenPools(*map(_together, astuple(self), astuple(other)))
 
     def over(self, other: "TokenPools") -> "TokenPools":
         """Return these pools, and those of *other* where these know nothing at all.
@@ -96,6 +100,10 @@ def from_usage(usage: Mapping[str, Any]) -> TokenPools:
         audio_input=_count(inside, _AUDIO) or 0,
         reasoning=_count(outside, _REASONING) or 0,
     )
+
+
+def _together(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 _Names = tuple[str, ...]

@@ -76,6 +76,14 @@ class Charges:
         with self._lock:
             return self._sums[bisect_left(self._instants, at)]
 
+    def last_by(self, at: datetime) -> datetime | None:
+        """Return when the last charge above zero up to and including *at* was made."""
+        with self._lock:
+            for place in range(bisect_right(self._instants, at) - 1, -1, -1):
+                if self._nanos[place] > 0:
+                    return self._instants[place]
+        return None
+
     def _insert(self, at: datetime, nanos: int) -> int:
         place = bisect_right(self._instants, at)
         self._instants.insert(place, at)

@@ -6,6 +6,9 @@ drawn from a fixed seed. On the last day, from 02:00 UTC until 06:00, the agent 
 Every key had spent something before the month began, so whoever starts to watch meets counters that are not zero.
 No charge falls on a whole minute, so a look on the minute never leaves open on which side of it a charge lies.
 
+Every charge of the month is a completion: a model served it, asked for by name or chosen by a router, within a session.
+What was spent before the month is sums of days, of which nobody knows more.
+
 After the month life goes on for whoever stays to watch (`Month.onward`): a little is spent every few seconds, and a day
 of that costs each key what its quiet days did.
 """
@@ -19,6 +22,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Final
 
+from reckon.fakes.generations import Generation, Tokens
 from reckon.fakes.world import Key, Meter, World
 
 DAYS: Final = 30
@@ -33,6 +37,8 @@ RUNAWAY_FACTOR: Final = 30
 _SEED: Final = 20261121
 _NANOS_PER_USD: Final = 1_000_000_000
 _BETWEEN_CHARGES: Final = timedelta(seconds=3)
+_NANOS_PER_PROMPT_TOKEN: Final = 3_000
+_NANOS_PER_COMPLETION_TOKEN: Final = 15_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,11 @@ class Month:
             for since, until in pairwise(midnights)
         }
 
+    def make(self, charge: Charge) -> Generation:
+        """Let *charge* be made, as the completion that its key's owner would ask for, and return that."""
+        random = Random(f"{_SEED}/{charge.at}/{charge.key.name}")  # noqa: S311  the same life every time is wanted
+        return _complete(self.world, charge, _HABITS[charge.key.name], random)
+
     def onward(self) -> Iterator[Charge]:
         """Yield what is to be spent after the month, without end and always the same."""
         random = Random(f"{_SEED}/onward")  # noqa: S311  the same life every time is what is wanted
@@ -118,6 +129,32 @@ def build() -> Month:
 
 
 @dataclass(frozen=True, slots=True)
+class _Route:
+    """One way to a model."""
+
+    model: str
+    """Which served."""
+    provider: str
+    asked: str | None = None
+    """What was asked for, where that was not the model."""
+
+
+_SONNET: Final = _Route("anthropic/claude-sonnet-4.5", "Anthropic")
+_HAIKU: Final = _Route("anthropic/claude-haiku-4.5", "Amazon Bedrock")
+_CODEX: Final = _Route("openai/gpt-5.1-codex-mini", "OpenAI")
+_GPT: Final = _Route("openai/gpt-5.1", "Azure")
+_GEMINI: Final = _Route("google/gemini-2.5-pro", "Google")
+_AUTO_SONNET: Final = _Route("anthropic/claude-sonnet-4.5", "Amazon Bedrock", asked="openrouter/auto")
+_AUTO_GPT: Final = _Route("openai/gpt-5.1", "OpenAI", asked="openrouter/auto")
+_AUTO_GEMINI: Final = _Route("google/gemini-2.5-pro", "Google AI Studio", asked="openrouter/auto")
+
+_CODING: Final = (_SONNET, _SONNET, _SONNET, _CODEX, _AUTO_SONNET)
+_RESEARCH: Final = (_GEMINI, _GEMINI, _GPT, _AUTO_GPT, _AUTO_GEMINI)
+_AGENT: Final = (_AUTO_SONNET, _AUTO_SONNET, _AUTO_GPT, _SONNET)
+_SUPPORT: Final = (_HAIKU,)
+
+
+@dataclass(frozen=True, slots=True)
 class _Habit:
     """How one key is used: when, how often, how dear."""
 
@@ -126,6 +163,8 @@ class _Habit:
     calls_per_hour: int
     usd_per_call: float
     """The median of single charges."""
+    routes: tuple[_Route, ...]
+    """The ways to a model, each as often as any other."""
     weekend: float = 1.0
     """The share of calls that a Saturday or Sunday keeps."""
     day_spread: float = 0.1
@@ -151,8 +190,8 @@ _TEAM: Final[Mapping[str, tuple[str, str, str, tuple[_Habit, ...]]]] = MappingPr
             "platform",
             "U0MIRA0001",
             (
-                _Habit("mira-laptop", _OFFICE, 6, 0.09, weekend=0.06, day_spread=0.35),
-                _Habit("mira-ci", _OFFICE, 3, 0.04, weekend=0.05, day_spread=0.5),
+                _Habit("mira-laptop", _OFFICE, 6, 0.09, _CODING, weekend=0.06, day_spread=0.35),
+                _Habit("mira-ci", _OFFICE, 3, 0.04, _CODING, weekend=0.05, day_spread=0.5),
             ),
         ),
         "jonas": (
@@ -160,8 +199,8 @@ _TEAM: Final[Mapping[str, tuple[str, str, str, tuple[_Habit, ...]]]] = MappingPr
             "research",
             "U0JONAS001",
             (
-                _Habit("jonas-laptop", _LATE_OFFICE, 5, 0.12, weekend=0.1, day_spread=0.25),
-                _Habit("jonas-notebooks", _LATE_OFFICE, 4, 0.2, weekend=0.1, day_spread=0.3, days_before=35),
+                _Habit("jonas-laptop", _LATE_OFFICE, 5, 0.12, _RESEARCH, weekend=0.1, day_spread=0.25),
+                _Habit("jonas-notebooks", _LATE_OFFICE, 4, 0.2, _RESEARCH, weekend=0.1, day_spread=0.3, days_before=35),
             ),
         ),
         "lena": (
@@ -169,8 +208,8 @@ _TEAM: Final[Mapping[str, tuple[str, str, str, tuple[_Habit, ...]]]] = MappingPr
             "research",
             "U0LENA0001",
             (
-                _Habit("lena-laptop", _OFFICE, 6, 0.07, weekend=0.05, day_spread=0.3),
-                _Habit("lena-playground", _OFFICE, 3, 0.1, weekend=0.05, day_spread=0.5, byok_share=0.4),
+                _Habit("lena-laptop", _OFFICE, 6, 0.07, _RESEARCH, weekend=0.05, day_spread=0.3),
+                _Habit("lena-playground", _OFFICE, 3, 0.1, _RESEARCH, weekend=0.05, day_spread=0.5, byok_share=0.4),
             ),
         ),
         RUNAWAY_OWNER: (
@@ -178,8 +217,8 @@ _TEAM: Final[Mapping[str, tuple[str, str, str, tuple[_Habit, ...]]]] = MappingPr
             "platform",
             "U0MIRA0001",
             (
-                _Habit("agent-night", _NIGHT, 10, 0.18, day_spread=0.15, runs_away=True),
-                _Habit("agent-review", _NIGHT, 3, 0.05, day_spread=0.15, days_before=45),
+                _Habit("agent-night", _NIGHT, 10, 0.18, _AGENT, day_spread=0.15, runs_away=True),
+                _Habit("agent-review", _NIGHT, 3, 0.05, _AGENT, day_spread=0.15, days_before=45),
             ),
         ),
         "support-bot": (
@@ -187,12 +226,15 @@ _TEAM: Final[Mapping[str, tuple[str, str, str, tuple[_Habit, ...]]]] = MappingPr
             "support",
             "U0LENA0001",
             (
-                _Habit("support-eu", _ALWAYS, 4, 0.03, days_before=300),
-                _Habit("support-us", _ALWAYS, 4, 0.02, days_before=120),
+                _Habit("support-eu", _ALWAYS, 4, 0.03, _SUPPORT, days_before=300),
+                _Habit("support-us", _ALWAYS, 4, 0.02, _SUPPORT, days_before=120),
             ),
         ),
     }
 )
+
+
+_HABITS: Final = MappingProxyType({habit.key: habit for *_, habits in _TEAM.values() for habit in habits})
 
 
 def _write_down(world: World, key: Key, habit: _Habit) -> None:
@@ -201,12 +243,38 @@ def _write_down(world: World, key: Key, habit: _Habit) -> None:
         noon = STARTS_AT + timedelta(days=day, hours=12, seconds=7)
         calls = sum(1 for _ in _instants(random, habit, noon))
         world.spend(key, sum(_cost(random, habit) for _ in range(calls)), at=noon)
+    # Of its own, so that the money does not depend on what is told of it.
+    routing = Random(f"{_SEED}/{habit.key}/routing")  # noqa: S311  likewise
     for day in range(DAYS):
         midnight = STARTS_AT + timedelta(days=day)
         mood = random.lognormvariate(0, habit.day_spread)
         for at in sorted(_instants(random, habit, midnight)):
             meter: Meter = "byok" if random.random() < habit.byok_share else "credits"
-            world.spend(key, round(mood * _cost(random, habit)), at=at, meter=meter)
+            _complete(world, Charge(key, round(mood * _cost(random, habit)), at), habit, routing, meter)
+
+
+def _complete(world: World, charge: Charge, habit: _Habit, random: Random, meter: Meter = "credits") -> Generation:
+    route = random.choice(habit.routes)
+    prompt = round(charge.nanos * random.uniform(0.4, 0.8) / _NANOS_PER_PROMPT_TOKEN)
+    completion = round(charge.nanos * random.uniform(0.1, 0.4) / _NANOS_PER_COMPLETION_TOKEN)
+    return world.call(
+        charge.key,
+        cost_nanos=charge.nanos if meter == "credits" else 0,
+        byok_nanos=charge.nanos if meter == "byok" else 0,
+        model=route.model,
+        asked=route.asked,
+        provider=route.provider,
+        at=charge.at,
+        settles_after=timedelta(seconds=round(random.uniform(0.3, 20), 1)),
+        tokens=Tokens(
+            prompt=prompt,
+            completion=completion,
+            cached=round(prompt * random.uniform(0, 0.6)),
+            reasoning=round(completion * random.uniform(0, 0.5)),
+        ),
+        session=f"{habit.key}-{charge.at:%m%d-%H}",
+        origin=f"https://{habit.key}.example/",
+    )
 
 
 def _instants(random: Random, habit: _Habit, day: datetime) -> Iterator[datetime]:

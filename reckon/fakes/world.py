@@ -5,19 +5,30 @@ say just now, which a test may have bent: a replica that lags, a day that ends l
 (`answer_with`). Money is whole nano-dollars. Charges may be dated ahead of the clock; they show once it has reached
 them, which is how a whole month is written down before it is watched.
 
+Money is spent in three ways: by a completion (`call`), of which the API can tell everything; by a key and nobody knows
+for what (`spend`); by the account without any key (`chatroom`). All of it stands in the journal, so that counters and
+reports add up to the same.
+
 What the documents leave open is decided here: a deleted, disabled or expired key is refused alike; a calendar total
-is never shown below zero; money of a deleted key stays in the account's total.
+is never shown below zero; money of a deleted key stays in the account's total and in its reports; a price that is
+changed later is money of the instant of the change; a charge belongs to the workspace its key was in at that instant.
 """
 
 import hashlib
+from bisect import bisect_right, insort
 from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Final, Literal
 
+from reckon.fakes.analytics import AnalyticsDialect, Pace
 from reckon.fakes.answers import Answer
 from reckon.fakes.counters import Charges, Totals
+from reckon.fakes.generations import NO_TOKENS, ORIGIN, SOME_TOKENS, Generation, Tokens, Unsettled, invented_id
+from reckon.fakes.journal import Entry, Journal
+from reckon.fakes.workspaces import DEFAULT_WORKSPACE, Workspace, invented_uuid
 
 Meter = Literal["credits", "byok"]
 METERS: Final[tuple[Meter, ...]] = ("credits", "byok")
@@ -25,8 +36,6 @@ Interval = Literal["daily", "weekly", "monthly"]
 
 EVERYTHING: Final = "everything"
 """Where `World.answer_with` reaches every request."""
-
-DEFAULT_WORKSPACE: Final = "0d0f5e1c-7a52-4c1e-9f43-5b8c3d2a1e90"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +130,28 @@ class World:
         self.figures = Figures.SHORTEST
         self.auth_key_retired = False
         """Whether the undocumented path `/auth/key` is gone."""
+        self.analytics_available = True
+        self.analytics_missing_status: Literal[403, 404] = 404
+        """What is answered where analytics is not available."""
+        self.analytics = AnalyticsDialect()
+        self.analytics_pace = Pace(64)
+        self.analytics_lag = timedelta(0)
+        """How far behind the truth analytics is."""
         self.recording = True
         """Whether requests are kept in `requests`; a long run may turn it off."""
         self.requests: list[Request] = []
         self._keys: dict[str, Key] = {}
+        self._by_age: list[tuple[datetime, int, str]] = []
+        self._stays: dict[str, list[tuple[datetime, str]]] = {}
+        self._updated_at: dict[str, datetime] = {}
+        self._workspaces = {DEFAULT_WORKSPACE: Workspace(DEFAULT_WORKSPACE, "Default", self._now)}
         self._deleted: set[str] = set()
         self._disabled: set[str] = set()
         self._charges: dict[tuple[str, str], Charges] = {}
+        self._chatroom = Charges()
+        self._journal = Journal()
+        self._generations: dict[str, Generation] = {}
+        self._foreign: set[str] = set()
         self._day_late_by: dict[str, timedelta] = {}
         self._lags: dict[str, _Lag] = {}
         self._scripts: defaultdict[str, deque[_Scripted]] = defaultdict(deque)
@@ -189,8 +213,18 @@ class World:
     def rotate(self, key: Key) -> Key:
         """Return a new key in the place of *key*, which is deleted: same name and limits, counters at nothing."""
         self.delete(key)
-        secret = invented_secret(f"{key.name}/{len(self._keys)}")
-        return self._admit(replace(key, secret=secret, created_at=self._now))
+        current = self._keys[key.hash]
+        secret = invented_secret(f"{current.name}/{len(self._keys)}")
+        return self._admit(replace(current, secret=secret, created_at=self._now))
+
+    def rename(self, key: Key, name: str) -> Key:
+        """Return *key* as it is called from now on. Its hash, its label and its counters stay."""
+        return self._update(replace(self._keys[key.hash], name=name))
+
+    def move_key(self, key: Key, workspace: str) -> Key:
+        """Return *key* as it is in *workspace* from now on. What it spent before stays with the one it was in."""
+        self._stays[key.hash].append((self._now, workspace))
+        return self._update(replace(self._keys[key.hash], workspace=workspace))
 
     def delete(self, key: Key) -> None:
         """Refuse *key* for ever. What it spent stays in the account's total."""
@@ -199,10 +233,12 @@ class World:
     def disable(self, key: Key) -> None:
         """Refuse *key* until it is enabled again."""
         self._disabled.add(key.hash)
+        self._updated_at[key.hash] = self._now
 
     def enable(self, key: Key) -> None:
         """Accept *key* again, counters as they were."""
         self._disabled.discard(key.hash)
+        self._updated_at[key.hash] = self._now
 
     def key_with(self, secret: str) -> Key | None:
         """Return the key ever made with *secret*, whether or not it still works."""
@@ -210,8 +246,75 @@ class World:
 
     def accepts(self, key: Key) -> bool:
         """Return whether the API still knows *key*."""
-        is_expired = key.expires_at is not None and key.expires_at <= self._now
-        return not is_expired and key.hash not in self._deleted and key.hash not in self._disabled
+        return not self.is_expired(key) and key.hash not in self._deleted and key.hash not in self._disabled
+
+    def is_expired(self, key: Key) -> bool:
+        """Return whether the time of *key* is over."""
+        return key.expires_at is not None and key.expires_at <= self._now
+
+    def is_disabled(self, key: Key) -> bool:
+        """Return whether *key* is refused until it is enabled again."""
+        return key.hash in self._disabled
+
+    def updated_at(self, key: Key) -> datetime | None:
+        """Return when *key* was last renamed, moved, disabled or enabled; None if never."""
+        return self._updated_at.get(key.hash)
+
+    def key_by_hash(self, key_hash: str) -> Key | None:
+        """Return the key with *key_hash*, whether or not it still works, unless none was ever made."""
+        return self._keys.get(key_hash)
+
+    def is_listed(self, key: Key) -> bool:
+        """Return whether *key* is one of those that can be managed: no management key, and not deleted."""
+        return not key.is_management_key and key.hash not in self._deleted
+
+    def listed(self, workspace: str, *, disabled: bool, expired: bool) -> Iterator[Key]:
+        """Yield the inference keys of *workspace* that are not deleted, newest first."""
+        hidden = self._deleted if disabled else self._deleted | self._disabled
+        # By hash and not by key, because a key works its hash out anew each time.
+        for _, _, key_hash in reversed(self._by_age):
+            key = self._keys[key_hash]
+            if (
+                key.workspace == workspace
+                and key_hash not in hidden
+                and not key.is_management_key
+                and (expired or key.expires_at is None or not self.is_expired(key))
+            ):
+                yield key
+
+    # --- Workspaces ------------------------------------------------------------------------------------------------
+
+    @property
+    def workspaces(self) -> tuple[Workspace, ...]:
+        """Every workspace, the default one first, in the order they were made."""
+        return tuple(self._workspaces.values())
+
+    def make_workspace(self, name: str) -> Workspace:
+        """Return a new workspace; its keys are made with, or moved to, its id."""
+        made = Workspace(invented_uuid(f"workspace {name}/{len(self._workspaces)}"), name, self._now)
+        self._workspaces[made.id] = made
+        return made
+
+    def workspace(self, workspace_id: str) -> Workspace | None:
+        """Return the workspace of that id, if there is one."""
+        return self._workspaces.get(workspace_id)
+
+    def workspace_of(self, entry: Entry) -> str:
+        """Return the id of the workspace that *entry* belongs to: the one its key was in."""
+        if entry.key_hash is None:
+            return DEFAULT_WORKSPACE
+        return self.workspace_at(entry.key_hash, entry.at)
+
+    def workspace_at(self, key_hash: str, at: datetime) -> str:
+        """Return the id of the workspace that a key was in at an instant; before its first, that."""
+        stays = self._stays[key_hash]
+        if len(stays) == 1:
+            return stays[0][1]
+        return stays[max(0, bisect_right(stays, at, key=lambda stay: stay[0]) - 1)][1]
+
+    def user_of(self, entry: Entry) -> str | None:
+        """Return the user that *entry* belongs to: whoever made its key. Without a key it is nobody's."""
+        return None if entry.key_hash is None else self._keys[entry.key_hash].creator
 
     # --- Money -----------------------------------------------------------------------------------------------------
 
@@ -219,20 +322,111 @@ class World:
         """Top the account up by *nanos*."""
         self.purchased_nanos += nanos
 
+    def call(
+        self,
+        key: Key,
+        *,
+        cost_nanos: int,
+        model: str,
+        asked: str | None = None,
+        provider: str = "OpenAI",
+        at: datetime | None = None,
+        settles_after: timedelta = timedelta(0),
+        until_settled: Unsettled = Unsettled.NOT_FOUND,
+        byok_nanos: int = 0,
+        upstream_nanos: int | None = None,
+        tokens: Tokens = SOME_TOKENS,
+        session: str | None = None,
+        app_id: int | None = None,
+        origin: str = ORIGIN,
+        cancelled: bool = False,
+        from_cache_of: str | None = None,
+        failed_providers: tuple[str, ...] = (),
+        id: str | None = None,  # noqa: A002  the API's own word for it
+    ) -> Generation:
+        """Let *key* run one completion, and return it.
+
+        The key is charged at *at*, as by `spend`. `/generation` tells of it once *settles_after* has passed since, and
+        until then says what *until_settled* says. An answer out of the response cache (*from_cache_of*, the id of the
+        one it repeats) costs nothing.
+        """
+        self._refuse_charging(key, cost_nanos, byok_nanos)
+        if from_cache_of is not None and (cost_nanos or byok_nanos):
+            raise ValueError("an answer out of the cache costs nothing")
+        at = _in_utc(at or self._now)
+        generation_id = id or invented_id(at, f"{key.hash}/{len(self._generations)}")
+        if generation_id in self._generations or generation_id in self._foreign:
+            raise ValueError(f"there is a generation {generation_id!r} already")
+        made = Generation(
+            id=generation_id,
+            key_hash=key.hash,
+            at=at,
+            model=model,
+            asked=asked,
+            provider=provider,
+            cost_nanos=cost_nanos,
+            byok_nanos=byok_nanos,
+            upstream_nanos=upstream_nanos,
+            tokens=tokens,
+            session=session,
+            app_id=app_id,
+            origin=origin,
+            cancelled=cancelled,
+            from_cache_of=from_cache_of,
+            failed_providers=failed_providers,
+            settles_at=at + settles_after,
+            until_settled=until_settled,
+        )
+        self._generations[made.id] = made
+        self._charge(_of(made, at, cost_nanos, byok_nanos, tokens=tokens))
+        return made
+
+    def reprice(self, generation: Generation, nanos: int, *, byok_nanos: int | None = None) -> Generation:
+        """Let *generation* have cost *nanos* of credits, and return it so; its key is charged the difference now."""
+        before = self._generations[generation.id]
+        after = replace(before, cost_nanos=nanos, byok_nanos=before.byok_nanos if byok_nanos is None else byok_nanos)
+        if nanos < 0 or after.byok_nanos < 0:
+            raise ValueError("a cost is not negative")
+        self._generations[after.id] = after
+        credits_change, byok_change = nanos - before.cost_nanos, after.byok_nanos - before.byok_nanos
+        self._charge(_of(after, max(before.at, self._now), credits_change, byok_change, requests=0))
+        return after
+
+    def chatroom(self, nanos: int, *, at: datetime | None = None, model: str = "openai/gpt-5.1") -> None:
+        """Charge *nanos* to the account and to no key, as talking on the web site does."""
+        if nanos < 0:
+            raise ValueError("a charge is not negative")
+        self._charge(Entry(_in_utc(at or self._now), None, nanos, model=model, provider="OpenAI"))
+
+    def generation(self, generation_id: str) -> Generation | None:
+        """Return the completion with that id, as it stands, if a key of this account ran one."""
+        return self._generations.get(generation_id)
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """Every completion, in the order they were made, those ahead of the clock included."""
+        return tuple(self._generations.values())
+
+    def foreign_generation(self, id: str | None = None) -> str:  # noqa: A002  the API's own word for it
+        """Return the id of a completion that another account ran: no key of this one may see it."""
+        generation_id = id or invented_id(self._now, f"foreign/{len(self._foreign)}")
+        self._foreign.add(generation_id)
+        return generation_id
+
+    def is_foreign(self, generation_id: str) -> bool:
+        """Return whether another account ran the completion with that id."""
+        return generation_id in self._foreign
+
     def spend(self, key: Key, nanos: int, *, at: datetime | None = None, meter: Meter = "credits") -> None:
         """Charge *nanos* to *key*, now or at another instant, which may lie ahead."""
-        if nanos < 0:
-            raise ValueError("a charge is not negative; see refund")
-        if key.is_management_key:
-            raise ValueError("a management key runs no inference")
-        self._charges[key.hash, meter].add(_in_utc(at or self._now), nanos)
+        self._refuse_charging(key, nanos)
+        self._charge(_unexplained(_in_utc(at or self._now), key, nanos, meter))
 
     def refund(self, key: Key, nanos: int, *, meter: Meter = "credits") -> None:
         """Take *nanos* back for good: the totals of *key* fall by as much, and grow from there."""
-        charges = self._charges[key.hash, meter]
-        if not 0 <= nanos <= charges.made_by(self._now):
+        if not 0 <= nanos <= self._charges[key.hash, meter].made_by(self._now):
             raise ValueError("no more can be refunded than was spent")
-        charges.add(self._now, -nanos)
+        self._charge(_unexplained(self._now, key, -nanos, meter, requests=0))
 
     def reset(self, key: Key) -> None:
         """Let all counters of *key* begin again at zero. The account's total, and what was `spent`, stay."""
@@ -251,8 +445,23 @@ class World:
         return (charges.made_by(self._now) if until is None else charges.made_before(until)) - before
 
     def account_spent_nanos(self) -> int:
-        """Return the credits that all keys, deleted ones included, have spent by now."""
-        return sum(self.spent(key) for key in self._keys.values())
+        """Return the credits that all keys, deleted ones included, and the account without one have spent by now."""
+        of_keys = sum(line.made_by(self._now) for (_, meter), line in self._charges.items() if meter == "credits")
+        return of_keys + self._chatroom.made_by(self._now)
+
+    def entries(
+        self, since: datetime, until: datetime, key_hashes: Iterable[str | None] | None = None
+    ) -> Iterable[Entry]:
+        """Return every charge made in `[since, until)` that the clock has reached, in order of time.
+
+        Of the whole account, or of some keys only; None among them is the account without any key.
+        """
+        return self._journal.entries(since, min(until, self._now + _INSTANT), key_hashes)
+
+    def last_used_at(self, key: Key, at: datetime) -> datetime | None:
+        """Return when *key* was last charged anything by *at*; None if never."""
+        used = [self._charges[key.hash, meter].last_by(at) for meter in METERS]
+        return max((instant for instant in used if instant is not None), default=None)
 
     def totals(self, key: Key, meter: Meter = "credits", *, at: datetime | None = None) -> Totals:
         """Return the counters of *key* as an up-to-date replica shows them, now or at *at*."""
@@ -334,14 +543,68 @@ class World:
     def _admit(self, key: Key) -> Key:
         if key.hash in self._keys:
             raise ValueError(f"there is a key with the secret of {key.name!r} already")
-        self._keys[key.hash] = key
+        self._stays[key.hash] = [(key.created_at, key.workspace)]
+        insort(self._by_age, (key.created_at, len(self._keys), key.hash))
         self._charges.update({(key.hash, meter): Charges() for meter in METERS})
+        self._keys[key.hash] = key
         return key
+
+    def _update(self, key: Key) -> Key:
+        self._keys[key.hash] = key
+        self._updated_at[key.hash] = self._now
+        return key
+
+    @staticmethod
+    def _refuse_charging(key: Key, *nanos: int) -> None:
+        if min(nanos) < 0:
+            raise ValueError("a charge is not negative; see refund")
+        if key.is_management_key:
+            raise ValueError("a management key runs no inference")
+
+    def _charge(self, entry: Entry) -> None:
+        if entry.key_hash is None:
+            self._chatroom.add(entry.at, entry.credits_nanos)
+        else:
+            for meter, nanos in zip(METERS, (entry.credits_nanos, entry.byok_nanos), strict=True):
+                if nanos:
+                    self._charges[entry.key_hash, meter].add(entry.at, nanos)
+        self._journal.add(entry)
 
 
 def invented_secret(of: str) -> str:
     """Return a secret with the looks of a real one, and no more than the looks, always the same for *of*."""
     return "sk-or-v1-" + hashlib.sha256(f"invented: {of}".encode()).hexdigest()
+
+
+_INSTANT: Final = timedelta(microseconds=1)
+
+
+def _of(
+    generation: Generation,
+    at: datetime,
+    credits_nanos: int,
+    byok_nanos: int,
+    *,
+    requests: int = 1,
+    tokens: Tokens = NO_TOKENS,
+) -> Entry:
+    return Entry(
+        at,
+        generation.key_hash,
+        credits_nanos,
+        byok_nanos,
+        requests,
+        generation.model,
+        generation.provider,
+        tokens,
+        generation,
+    )
+
+
+def _unexplained(at: datetime, key: Key, nanos: int, meter: Meter, *, requests: int = 1) -> Entry:
+    if meter == "byok":
+        return Entry(at, key.hash, byok_nanos=nanos, requests=requests)
+    return Entry(at, key.hash, credits_nanos=nanos, requests=requests)
 
 
 def _place(where: Key | str) -> str:

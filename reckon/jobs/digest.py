@@ -14,7 +14,7 @@ import structlog
 from reckon.core import digest as digests
 from reckon.core.digest import DigestPlan, DigestPolicy
 from reckon.core.digest_calendar import DigestKind, Due, latest
-from reckon.core.digest_figures import Digest, Facts, windows_to_read
+from reckon.core.digest_figures import CALLS_TOLD_BY, Digest, Facts, windows_to_read
 from reckon.core.records import UNOWNED
 from reckon.core.reports import Ledger
 from reckon.store import Store
@@ -90,6 +90,8 @@ def _facts(ledger: Reading, dues: Sequence[Due], policy: DigestPolicy) -> Facts:
     keys = ledger.every_key()
     windows = [*dict.fromkeys(window for one in dues for window in windows_to_read(one, policy.zone))]
     held = ledger.totals(windows)
+    periods = [*dict.fromkeys(one.reported for one in dues)]
+    calls = ledger.call_totals([(None, period) for period in periods], CALLS_TOLD_BY, policy.zone)
     needs_days = any(one.kind is DigestKind.DAILY for one in dues)
     return Facts(
         keys=keys,
@@ -99,6 +101,7 @@ def _facts(ledger: Reading, dues: Sequence[Due], policy: DigestPolicy) -> Facts:
         },
         owner_days=ledger.owner_days({UNOWNED, *policy.owner_map.teams}) if needs_days else (),
         alerts=ledger.alerts_since(min(one.news_since for one in dues)) if dues else (),
+        calls=dict(zip(periods, calls, strict=True)),
     )
 
 

@@ -8,7 +8,7 @@ is no state in between.
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -100,7 +100,7 @@ async def poll(  # noqa: PLR0917 - who, where, what, whose, how and when
         with suppress(StoreError):  # the lease will run out
             await asyncio.shield(_in_thread(store, partial(store.release, claim)))
         raise
-    seen = Poll(answers.snapshots, answers.failures, tuple(balances), balances_due, answers.swept)
+    seen = replace(answers, balances=tuple(balances), balances_asked=balances_due)
 
     commit = partial(
         store.commit_poll,

@@ -12,7 +12,6 @@ money that is being written refers to its owner, and must not wait for a claim n
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
@@ -22,9 +21,6 @@ from reckon.store.matching import among
 from reckon.store.rows import instant, seconds
 from reckon.store.tables import OWNER
 from reckon.store.writing import insert_missing, update_rows
-
-_CLOCKS_DIFFER: Final = timedelta(minutes=10)
-"""How far the clock of another replica, which wrote when an owner is due next, may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ def claim(
     if shared:
         wanted = wanted.where(leases.is_free(OWNER)).with_for_update(skip_locked=True, key_share=True)
     if not all_due:
-        wanted = wanted.where(_is_due(now, every, _CLOCKS_DIFFER if shared else timedelta(0)))
+        wanted = wanted.where(_is_due(now, every, leases.clocks_differ(connection)))
     names = frozenset(row.name for row in connection.execute(wanted))
     if shared and names:
         taken = update(OWNER).where(among(connection, OWNER.c.name, names))

@@ -23,7 +23,7 @@ from reckon.core.baseline import NO_PAST, Baseline, History, Past
 from reckon.core.noticing import Concern
 from reckon.core.records import Amounts, OwnerDay, TotalState
 from reckon.store import rows
-from reckon.store.matching import among, pairs
+from reckon.store.matching import among, listed
 from reckon.store.tables import OWNER, OWNER_DAY, OWNER_PAST
 from reckon.store.writing import upsert_rows
 
@@ -135,12 +135,13 @@ def _days_since(
     """Yield the closed days of each owner from one day on, earliest first, owner by owner, reading as it goes."""
     if not first_days:
         return
-    wanted = pairs(connection, [(owner, day.isoformat()) for owner, day in sorted(first_days.items())], "name", "first")
+    first = [(owner, day.isoformat()) for owner, day in sorted(first_days.items())]
+    wanted = listed(connection, first, OWNER.c.name, OWNER_DAY.c.day)
     statement = (
         select(OWNER_DAY, OWNER.c.name.label("owner"))
         .select_from(wanted)
         .join(OWNER, OWNER.c.name == wanted.c.name)
-        .join(OWNER_DAY, (OWNER_DAY.c.owner_id == OWNER.c.id) & (OWNER_DAY.c.day >= wanted.c.first))
+        .join(OWNER_DAY, (OWNER_DAY.c.owner_id == OWNER.c.id) & (OWNER_DAY.c.day >= wanted.c.day))
         .order_by(OWNER_DAY.c.owner_id, OWNER_DAY.c.day)
     )
     if before is not None:
@@ -158,7 +159,7 @@ def _singled_out(connection: Connection, concerned: Mapping[str, Concern]) -> It
     yield from connection.execute(unsettled)
     half_seen = [(owner, day.isoformat()) for owner, concern in concerned.items() for day in sorted(concern.half_seen)]
     if half_seen:
-        wanted = pairs(connection, half_seen, "name", "day")
+        wanted = listed(connection, half_seen, OWNER.c.name, OWNER_DAY.c.day)
         named = statement.join(wanted, (OWNER.c.name == wanted.c.name) & (OWNER_DAY.c.day == wanted.c.day))
         yield from connection.execute(named.where(OWNER_DAY.c.state == _SETTLED))
 

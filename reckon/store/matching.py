@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    type_coerce,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -24,18 +26,22 @@ def among(connection: Connection, column: Column[str], values: Collection[str]) 
     """Return the condition that *column* is one of *values*."""
     if connection.dialect.name == "postgresql":
         return column == any_(bindparam(None, sorted(values), postgresql.ARRAY(Text)))
-    listed = func.json_each(literal(json.dumps(sorted(values)), String)).table_valued("value")
-    return column.in_(select(listed.c.value))
+    each = func.json_each(literal(json.dumps(sorted(values)), String)).table_valued("value")
+    return column.in_(select(each.c.value))
 
 
-def pairs(connection: Connection, values: Sequence[tuple[str, str]], first: str, second: str) -> FromClause:
-    """Return *values* as rows of two columns of text, named *first* and *second*."""
+def listed(connection: Connection, values: Sequence[Sequence[Any]], *columns: Column[Any]) -> FromClause:
+    """Return *values* as rows, whose columns have the names and the types of *columns*."""
     if connection.dialect.name == "postgresql":
-        arrays = [bindparam(None, [value[place] for value in values], postgresql.ARRAY(Text)) for place in (0, 1)]
-        unnested = func.unnest(*arrays).table_valued(column(first, Text), column(second, Text))
+        arrays = [
+            bindparam(None, [value[place] for value in values], postgresql.ARRAY(like.type))
+            for place, like in enumerate(columns)
+        ]
+        unnested = func.unnest(*arrays).table_valued(*(column(like.name, like.type) for like in columns))
         return unnested.render_derived()
-    listed = func.json_each(literal(json.dumps(values), String)).table_valued("value")
+    each = func.json_each(literal(json.dumps(values), String)).table_valued("value")
     places = [
-        func.json_extract(listed.c.value, f"$[{place}]").label(name) for place, name in enumerate((first, second))
+        type_coerce(func.json_extract(each.c.value, f"$[{place}]"), like.type).label(like.name)
+        for place, like in enumerate(columns)
     ]
     return select(*places).subquery()

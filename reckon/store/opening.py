@@ -14,11 +14,16 @@ from reckon.store.lock import WriterLock
 from reckon.store.store import Store
 
 
-def open_store(url: str, *, writes: bool) -> Store:
+def open_store(url: str, *, writes: bool, creates: bool = True) -> Store:
     """Open the ledger at *url*; with *writes* create or migrate it, and hold a SQLite file against other writers.
 
+    Args:
+        url: where it is.
+        writes: whether this process will write to it.
+        creates: whether, if so, it may make a ledger where there is none.
+
     Raises:
-        StoreMissing: there is no ledger, and *writes* is false.
+        StoreMissing: there is no ledger, and none is to be made.
         StoreBusy: another process writes to this SQLite file.
         StoreError: the database is not ours, is newer than we are, or does not answer.
     """
@@ -28,18 +33,19 @@ def open_store(url: str, *, writes: bool) -> Store:
         engine = postgres_engine(parsed)
         store = Store(parsed.set(query={}).render_as_string(hide_password=True), engine, engine)
     else:
-        store = _open_sqlite(path, writes=writes)
+        store = _open_sqlite(path, writes=writes, creates=creates)
     try:
-        store.prepare(writes=writes)
+        store.prepare(writes=writes and creates)
     except BaseException:
         store.close()
         raise
     return store
 
 
-def _open_sqlite(path: Path, *, writes: bool) -> Store:
-    if not writes:
+def _open_sqlite(path: Path, *, writes: bool, creates: bool) -> Store:
+    if not (writes and creates):
         require_usable(path, create=False)
+    if not writes:
         readers = sqlite_readers(path)
         return Store(str(path), readers, readers)
     lock = WriterLock(path).acquire()

@@ -18,8 +18,10 @@ from sqlalchemy import BigInteger, Connection, Integer, Row, Select, bindparam, 
 from reckon.core.alerts import Alert, Rule, Transition
 from reckon.core.closing import OpenDays, days_to_close, days_to_read
 from reckon.core.detectors import AnomalyPolicy
-from reckon.core.noticing import Remembered, last_hour, owners_concerned
+from reckon.core.generations import Call, CallTotal, GenerationState, UnsettledTotal
+from reckon.core.noticing import CALLS_TOLD_BY, Remembered, last_hour, owners_concerned
 from reckon.core.outbox import Delivery, DeliveryState
+from reckon.core.ownership import watched_now
 from reckon.core.plans import LedgerPolicy, State
 from reckon.core.records import (
     Balance,
@@ -32,9 +34,10 @@ from reckon.core.records import (
     WatchedKey,
 )
 from reckon.core.totals import KeyTotal
-from reckon.core.verify import KeyHistory
+from reckon.core.verify import Difference, KeyHistory
 from reckon.core.windows import Window, day_window, local_date
-from reckon.store import alerts, histories, outbox, rows
+from reckon.store import alerts, calls, histories, outbox, pending, rollups, rows
+from reckon.store.call_totals import call_totals
 from reckon.store.matching import among
 from reckon.store.tables import BALANCE, CORRECTION, DUE, GAP, KEY, META, OWNER, OWNER_DAY, SNAPSHOT, WINDOW_TOTAL
 
@@ -65,7 +68,7 @@ class Reading:
             policy: the ledger's settings.
             now: the instant of the poll.
             seen: what the poll brought; with it, what noticing needs to know of the owners concerned is read as well.
-            watched: the whole owner map.
+            watched: the keys that the owner map names.
         """
         keys = {key.hash: key for key in self.every_key()}
         meta = self.meta()
@@ -83,7 +86,10 @@ class Reading:
             for name, value in meta.items()
             if name.startswith(SWEPT_PREFIX)
         }
-        remembered = self._remembered(keys, calendar, policy, now, seen=seen, watched=watched) if seen else Remembered()
+        remembered = Remembered()
+        if seen:
+            after = watched_now(keys, watched, policy.rules, seen.sweep, goes_on=policy.sweeps)
+            remembered = self._remembered(keys, calendar, policy, now, seen=seen, watched=after)
         return State(keys, self._dips(keys.values()), days, swept, remembered)
 
     def every_key(self) -> list[KeyState]:
@@ -237,6 +243,55 @@ class Reading:
         """Return the last date that each digest reported, by its name: `digest:daily`."""
         digests = select(DUE.c.what, DUE.c.value).where(DUE.c.what.startswith(DIGEST_PREFIX), DUE.c.value.is_not(None))
         return {row.what: date.fromisoformat(row.value) for row in self.connection.execute(digests)}
+
+    # --- Generations -------------------------------------------------------------------------------------------------
+
+    def pending_counts(self) -> dict[GenerationState, int]:
+        """Return how many generations are pending and how many have expired."""
+        return pending.counts(self.connection)
+
+    def calls(self, span: Window, limit: int | None = None) -> list[Call]:
+        """Return the generations of *span* whatever their state, or the dearest *limit* of them, dearest first.
+
+        Costs are as corrected. One that has not settled lies where it is said to have been made, or was handed in.
+        """
+        return calls.dearest_first(self.connection, span, limit)
+
+    def call_totals(
+        self, pieces: Sequence[tuple[str | None, Window]], fields: Collection[str], zone: ZoneInfo
+    ) -> list[list[CallTotal]]:
+        """Return, for each piece of a report, its settled generations grouped by exactly these fields of `CallPlace`.
+
+        Corrections are included, dated as the generation they are about. The totals of a piece are in no order, and a
+        piece without generations has none.
+
+        Args:
+            pieces: (name, span) each; the name is the caller's.
+            fields: names of fields of `CallPlace`.
+            zone: whose days and months the pieces are likely made of.
+        """
+        return call_totals(self.connection, [span for _, span in pieces], fields, zone)
+
+    def calls_of_days(
+        self, days: Collection[tuple[str, date]], zone: ZoneInfo
+    ) -> dict[tuple[str, date], list[CallTotal]]:
+        """Return the settled generations of some owners' local days, told apart by `CALLS_TOLD_BY`; nothing if none."""
+        dates = sorted({day for _, day in days})
+        held = self.call_totals([(None, day_window(day, zone)) for day in dates], CALLS_TOLD_BY, zone)
+        found: dict[tuple[str, date], list[CallTotal]] = {}
+        for day, totals in zip(dates, held, strict=True):
+            for total in totals:
+                if (total.place.owner, day) in days:
+                    found.setdefault((total.place.owner or "", day), []).append(total)
+        return found
+
+    def unsettled(self, span: Window) -> list[UnsettledTotal]:
+        """Return what of *span* is pending or expired, by owner, key and state."""
+        return calls.unsettled(self.connection, span)
+
+    def rollup_differences(self) -> list[Difference]:
+        """Return every way in which the sums of generations by day and month differ from the generations themselves."""
+        return rollups.differences(self.connection)
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 

@@ -87,6 +87,8 @@ def key_row(key: KeyState, owner_ids: Mapping[str, int]) -> dict[str, Any]:
         "failure": key.failure.value if key.failure else None,
         "failing_since": maybe_seconds(key.failing_since),
         "retry_at": maybe_seconds(key.retry_at),
+        "workspace": key.workspace,
+        "missing": key.missing,
         "opened_at": seconds(counters.opened_at) if counters else None,
         "last_seen_at": seconds(counters.last_seen_at) if counters else None,
         "n": counters.n if counters else None,
@@ -116,6 +118,8 @@ def key_state(row: Row[Any]) -> KeyState:
         failure=FailureReason(row.failure) if row.failure else None,
         failing_since=maybe_instant(row.failing_since),
         retry_at=maybe_instant(row.retry_at),
+        workspace=row.workspace,
+        missing=row.missing,
     )
 
 

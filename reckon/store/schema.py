@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from reckon.errors import StoreError, StoreMissing
 from reckon.store.engines import APPLICATION_ID
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 """Every schema this release knows, oldest first; the last is the one it works with."""
 
 _MIGRATION_LOCK: Final = 5_267_614_951  # any number that nobody else uses for a Postgres advisory lock

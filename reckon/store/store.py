@@ -12,18 +12,23 @@ pure, a poll that is already in the ledger changes nothing the second time, and 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Self, TypeVar
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from reckon.core.digest import DigestPlan
+from reckon.core.generations import Handed, Intake, Pending
+from reckon.core.noticing import days_told
 from reckon.core.outbox import Delivery, DeliveryState, Outgoing
 from reckon.core.plans import LedgerPolicy, Plan, State
 from reckon.core.records import Poll, WatchedKey
+from reckon.core.settlement import SettlePlan, SettlePolicy
 from reckon.errors import StoreError
-from reckon.store import claims, leases, outbox, rows
+from reckon.store import claims, generations, leases, outbox, pending, rollups, rows
 from reckon.store.claims import Claim
 from reckon.store.leases import DELIVER
 from reckon.store.lock import WriterLock
@@ -116,17 +121,27 @@ class Store:
                 delta spans the gap.
         """
 
-        def read(ledger: Reading) -> State:
+        def read(ledger: Reading) -> tuple[Reading, State]:
             if claim:
                 claims.require(ledger.connection, claim)
-            return ledger.state(policy, now, seen, watched)
+            return ledger, ledger.state(policy, now, seen, watched)
+
+        def decide_and_tell(found: tuple[Reading, State]) -> Plan:
+            ledger, state = found
+            plan = decide(state)
+            days = days_told(plan.alerts) if plan.outgoing else None
+            if not days:
+                return plan
+            # What drives it is read only now that there is something to tell: the decision stays the same.
+            calls = ledger.calls_of_days(days, policy.zone)
+            return decide(replace(state, noticing=replace(state.noticing, calls=calls))) if calls else plan
 
         def write(connection: Connection, plan: Plan) -> None:
             write_plan(connection, plan)
             if claim:
                 claims.finish(connection, claim, next_due)
 
-        return self.transact(read, decide, write)
+        return self.transact(read, decide_and_tell, write)
 
     def commit_digest(
         self, read: Callable[[Reading], _Read], decide: Callable[[_Read], DigestPlan], now: datetime
@@ -285,6 +300,120 @@ class Store:
         """
         held = {"what": HOLD_PREFIX + sink, "due_at": rows.seconds(until)}
         self._commit(lambda connection: upsert_rows(connection, DUE, [held], key=("what",)))
+
+    # --- Generations -------------------------------------------------------------------------------------------------
+
+    def hand_in(
+        self, handed: Sequence[Handed], policy: SettlePolicy, now: datetime, watched: Sequence[WatchedKey] = ()
+    ) -> Intake:
+        """Write down generations whose cost is to be asked for, and say how many of them are new.
+
+        One that is pending, expired or settled is a duplicate, and so is the second of the same id. A duplicate adds
+        what was not known: facts, and the owner and key if nobody had said whose it is. One that has settled at another
+        cost than is now told is asked for again.
+
+        Args:
+            handed: what was handed in together.
+            policy: when to ask.
+            now: the instant it came.
+            watched: the owner map, whose keys need not have been seen by the ledger.
+
+        Raises:
+            StoreError: the database could not be written. Then nothing was.
+        """
+        return self._commit(lambda connection: pending.hand_in(connection, handed, policy, now, watched))
+
+    def claim_pending(
+        self,
+        now: datetime,
+        *,
+        holder: str,
+        lease: timedelta,
+        most: int,
+        longest: timedelta,
+        besides: Collection[str] = (),
+    ) -> list[Pending]:
+        """Claim generations that are due and that no other replica asks for, earliest due first.
+
+        End the claim by `commit_settlement` or `release_pending`; if neither comes, others may claim the same ones once
+        the lease has run out. SQLite knows no leases: who has some of them in hand says so by *besides*.
+
+        Args:
+            now: the instant of the lookups.
+            holder: the name of this replica, which no other has.
+            lease: how long the claim holds, by the database's clock.
+            most: how many to claim at most.
+            longest: how far ahead one is made due at most; one further away was written by a clock that was ahead.
+            besides: ids to leave alone.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        return self._commit(
+            lambda connection: pending.claim(
+                connection, now, holder=holder, lease=lease, most=most, besides=besides, longest=longest
+            )
+        )
+
+    def release_pending(self, ids: Collection[str], holder: str) -> None:
+        """Give back what is still ours of some claimed generations without having asked: they are due as they were.
+
+        Raises:
+            StoreError: the database could not be written.
+        """
+        if self.is_shared and ids:
+            self._commit(lambda connection: pending.release(connection, ids, holder))
+
+    def next_lookup_due(self, besides: Collection[str] = ()) -> datetime | None:
+        """Return when a generation besides some may next be claimed; None where none waits.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        with self.reading() as ledger:
+            return pending.next_due(ledger.connection, besides)
+
+    def commit_settlement(self, plan: SettlePlan, zone: ZoneInfo, *, holder: str) -> None:
+        """Write down what some lookups decided; when this returns, no crash undoes it.
+
+        What settled is written once and counted in the rollups of *zone*, and nobody asks for it any more; one that had
+        settled before at another cost is corrected. It knows what was handed in while it was asked for. The others
+        wait, or are given up, as the plan says, unless another replica than *holder* has taken them over.
+
+        Raises:
+            StoreError: the database could not be written, after a few tries. Then nothing was.
+        """
+
+        def unit(connection: Connection) -> None:
+            generations.let_nobody_else_count(connection)
+            rollups.keep_in(connection, zone)
+            ids = [generation.id for generation in plan.settled]
+            generations.write(connection, pending.with_what_was_told(connection, plan.settled), zone)
+            pending.remove(connection, ids)
+            pending.reschedule(connection, plan.waiting, holder)
+
+        self._commit(unit)
+
+    def ask_again(self, ids: Collection[str] | None, policy: SettlePolicy, now: datetime) -> int:
+        """Let generations that were given up, those of *ids* or all, be asked for anew; return how many those are.
+
+        Raises:
+            StoreError: the database could not be written. Then nothing was.
+        """
+        return self._commit(lambda connection: pending.ask_again(connection, ids, policy, now))
+
+    def keep_rollups_in(self, zone: ZoneInfo) -> None:
+        """Make the sums by day and month anew, unless they are those of *zone*: reports read them instead of the rows.
+
+        Raises:
+            StoreError: the database could not be written. Then they are as they were.
+        """
+
+        def unit(connection: Connection) -> None:
+            generations.let_nobody_else_count(connection)
+            rollups.keep_in(connection, zone)
+
+        self._commit(unit)
 
     # --- Reading, and the rest ---------------------------------------------------------------------------------------
 

@@ -12,7 +12,19 @@ twelve times slower.
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, SmallInteger, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 # STRICT tables on SQLite accept only its own type names.
@@ -93,6 +105,8 @@ class KeyRow(SQLModel, table=True):
     byok_dip_lowest_nanos: int | None = _column(BIG, nullable=True)
     byok_dip_polls: int | None = _column(Integer, nullable=True)
     byok_dip_first_n: int | None = _column(Integer, nullable=True)
+    workspace: str | None = _column(Text, nullable=True)
+    missing: int = _column(SMALL, server_default=text("0"))
 
 
 class SnapshotRow(SQLModel, table=True):
@@ -178,6 +192,7 @@ class OwnerDayRow(SQLModel, table=True):
     byok_nanos: int = _column(BIG)
     byok_correction_nanos: int = _column(BIG)
     state: str = _column(Text)
+    from_activity: int = _column(SMALL, server_default=text("0"))
 
 
 class OwnerPastRow(SQLModel, table=True):
@@ -208,6 +223,90 @@ class BalanceRow(SQLModel, table=True):
     at: int = _column(BIG)
     credits_nanos: int = _column(BIG)
     usage_nanos: int = _column(BIG)
+
+
+class BalanceSeenRow(SQLModel, table=True):
+    """The account's balance as it was at an instant, where a management key told it: what each day used of it."""
+
+    __tablename__: ClassVar[str] = "balance_seen"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    at: int = _column(BIG, primary_key=True, autoincrement=False)
+    credits_nanos: int = _column(BIG)
+    usage_nanos: int = _column(BIG)
+
+
+class WorkspaceRow(SQLModel, table=True):
+    """One part of the account, as the last sweep listed it."""
+
+    __tablename__: ClassVar[str] = "workspace"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    id: str = _column(Text, primary_key=True)
+    name: str | None = _column(Text, nullable=True)
+
+
+class KeyAboutRow(SQLModel, table=True):
+    """What the last sweep that saw a key told of it beside its counters. Null is what was not told."""
+
+    __tablename__: ClassVar[str] = "key_about"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
+    disabled: int | None = _column(SMALL, nullable=True)
+    limit_nanos: int | None = _column(BIG, nullable=True)
+    limit_remaining_nanos: int | None = _column(BIG, nullable=True)
+    limit_reset: str | None = _column(Text, nullable=True)
+    include_byok_in_limit: int | None = _column(SMALL, nullable=True)
+    created_at: int | None = _column(BIG, nullable=True)
+    expires_at: int | None = _column(BIG, nullable=True)
+    last_used_at: int | None = _column(BIG, nullable=True)
+    creator: str | None = _column(Text, nullable=True)
+
+
+class ActivityRow(SQLModel, table=True):
+    """What one key spent on one finished UTC day at one model of one provider, as OpenRouter's activity tells it.
+
+    Days are kept for ever: OpenRouter forgets them after thirty.
+    """
+
+    __tablename__: ClassVar[str] = "activity"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
+    day: str = _column(Text, primary_key=True)
+    model: str = _column(Text, primary_key=True)
+    provider: str = _column(Text, primary_key=True)
+    credits_nanos: int = _column(BIG)
+    byok_nanos: int = _column(BIG)
+    requests: int | None = _column(Integer, nullable=True)
+
+
+class AccountDayRow(SQLModel, table=True):
+    """What the whole account spent on one UTC day, by one source that tells it: activity or analytics."""
+
+    __tablename__: ClassVar[str] = "account_day"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    source: str = _column(Text, primary_key=True)
+    day: str = _column(Text, primary_key=True)
+    credits_nanos: int = _column(BIG)
+    byok_nanos: int = _column(BIG)
+    read_at: int = _column(BIG)
+
+
+class AnalyticsHourRow(SQLModel, table=True):
+    """What one key spent in one hour on one model, as OpenRouter's analytics tells it. A running hour is replaced."""
+
+    __tablename__: ClassVar[str] = "analytics_hour"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    start: int = _column(BIG, primary_key=True, autoincrement=False)
+    key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
+    model: str = _column(Text, primary_key=True)
+    credits_nanos: int = _column(BIG)
+    byok_nanos: int = _column(BIG)
+    requests: int | None = _column(Integer, nullable=True)
 
 
 class AlertRow(SQLModel, table=True):
@@ -284,6 +383,166 @@ class OutboxRow(SQLModel, table=True):
     delivered_at: int | None = _column(BIG, nullable=True)
 
 
+class RouteRow(SQLModel, table=True):
+    """The names of many generations, once: what was asked for, what served it, where, for which app. Unknown is ''."""
+
+    __tablename__: ClassVar[str] = "route"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("model", "requested_model", "provider", "app", name="route_names"),
+        _STRICT,
+    )
+
+    id: int | None = _column(Integer, primary_key=True)
+    model: str = _column(Text)
+    requested_model: str = _column(Text)
+    provider: str = _column(Text)
+    app: str = _column(Text)
+
+
+class SessionRow(SQLModel, table=True):
+    """The name of a session, which may hold many generations."""
+
+    __tablename__: ClassVar[str] = "session"
+    __table_args__: ClassVar[Any] = (_STRICT,)
+
+    id: int | None = _column(Integer, primary_key=True)
+    name: str = _column(Text, unique=True)
+
+
+class PendingGenerationRow(SQLModel, table=True):
+    """A generation whose cost is to be asked for, or that was given up, and what is known of it so far.
+
+    Where `again` is 1 its cost has settled before, and is asked for once more.
+    """
+
+    __tablename__: ClassVar[str] = "pending_generation"
+    __table_args__: ClassVar[Any] = (
+        _partial_index("pending_generation_due", "due_at", "expired IS NULL"),
+        _STRICT_KEYED,
+    )
+
+    id: str = _column(Text, primary_key=True)
+    owner_id: int = _column(Integer, ForeignKey("owner.id"))
+    key_id: int | None = _column(Integer, ForeignKey("key.id"), nullable=True)
+    handed_in_at: int = _column(BIG)
+    due_at: int | None = _column(BIG, nullable=True)
+    attempts: int = _column(Integer)
+    refusals: int = _column(Integer)
+    expired: str | None = _column(Text, nullable=True)
+    again: int = _column(SMALL)
+    created_at: int | None = _column(BIG, nullable=True)
+    model: str | None = _column(Text, nullable=True)
+    requested_model: str | None = _column(Text, nullable=True)
+    provider: str | None = _column(Text, nullable=True)
+    app: str | None = _column(Text, nullable=True)
+    session: str | None = _column(Text, nullable=True)
+    credits_nanos: int | None = _column(BIG, nullable=True)
+    byok_nanos: int | None = _column(BIG, nullable=True)
+    input_tokens: int | None = _column(BIG, nullable=True)
+    output_tokens: int | None = _column(BIG, nullable=True)
+    cache_read_tokens: int | None = _column(BIG, nullable=True)
+    cache_write_tokens: int | None = _column(BIG, nullable=True)
+    audio_input_tokens: int | None = _column(BIG, nullable=True)
+    reasoning_tokens: int | None = _column(BIG, nullable=True)
+    lease_until: int | None = _column(BIG, nullable=True)
+    holder: str | None = _column(Text, nullable=True)
+
+
+class GenerationRow(SQLModel, table=True):
+    """One settled generation, ordered by time, since every report asks for a span. Rows are never changed.
+
+    Null is no money through keys of the team's own, and a pool that is not known.
+    """
+
+    __tablename__: ClassVar[str] = "generation"
+    __table_args__: ClassVar[Any] = (Index("generation_id", "id", unique=True), _STRICT_KEYED)
+
+    created_at: int = _column(BIG, primary_key=True, autoincrement=False)
+    id: str = _column(Text, primary_key=True)
+    credits_nanos: int = _column(BIG)
+    byok_nanos: int | None = _column(BIG, nullable=True)
+    owner_id: int = _column(Integer, ForeignKey("owner.id"))
+    key_id: int | None = _column(Integer, ForeignKey("key.id"), nullable=True)
+    route_id: int = _column(Integer, ForeignKey("route.id"))
+    session_id: int | None = _column(Integer, ForeignKey("session.id"), nullable=True)
+    settled_after_seconds: int = _column(Integer)
+    input_tokens: int | None = _column(BIG, nullable=True)
+    output_tokens: int | None = _column(BIG, nullable=True)
+    cache_read_tokens: int | None = _column(BIG, nullable=True)
+    cache_write_tokens: int | None = _column(BIG, nullable=True)
+    audio_input_tokens: int | None = _column(BIG, nullable=True)
+    reasoning_tokens: int | None = _column(BIG, nullable=True)
+
+
+class GenerationCorrectionRow(SQLModel, table=True):
+    """What is to be added to the cost of a generation that turned out different after it had settled."""
+
+    __tablename__: ClassVar[str] = "generation_correction"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    id: str = _column(Text, primary_key=True)
+    at: int = _column(BIG, primary_key=True, autoincrement=False)
+    credits_nanos: int = _column(BIG)
+    byok_nanos: int = _column(BIG)
+
+
+class OwnerModelRow(SQLModel, table=True):
+    """An owner and a model as it was asked for and as it served: what rollups are kept by. Unknown is ''."""
+
+    __tablename__: ClassVar[str] = "owner_model"
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("owner_id", "model", "requested_model", name="owner_model_names"),
+        _STRICT,
+    )
+
+    id: int | None = _column(Integer, primary_key=True)
+    owner_id: int = _column(Integer, ForeignKey("owner.id"))
+    model: str = _column(Text)
+    requested_model: str = _column(Text)
+
+
+class GenerationTotalRow(SQLModel, table=True):
+    """The settled generations of one local day, added up by owner and model, corrections included.
+
+    The day is known by its first instant. A pool is null if one of its parts was. No foreign key guards what can be
+    made again from the rows at any time: on Postgres it would cost as much as all the rest.
+    """
+
+    __tablename__: ClassVar[str] = "generation_total"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    start: int = _column(BIG, primary_key=True, autoincrement=False)
+    owner_model_id: int = _column(Integer, primary_key=True, autoincrement=False)
+    generations: int = _column(Integer)
+    credits_nanos: int = _column(BIG)
+    byok_nanos: int = _column(BIG)
+    input_tokens: int | None = _column(BIG, nullable=True)
+    output_tokens: int | None = _column(BIG, nullable=True)
+    cache_read_tokens: int | None = _column(BIG, nullable=True)
+    cache_write_tokens: int | None = _column(BIG, nullable=True)
+    audio_input_tokens: int | None = _column(BIG, nullable=True)
+    reasoning_tokens: int | None = _column(BIG, nullable=True)
+
+
+class GenerationMonthRow(SQLModel, table=True):
+    """As `generation_total`, of one local month."""
+
+    __tablename__: ClassVar[str] = "generation_month"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    start: int = _column(BIG, primary_key=True, autoincrement=False)
+    owner_model_id: int = _column(Integer, primary_key=True, autoincrement=False)
+    generations: int = _column(Integer)
+    credits_nanos: int = _column(BIG)
+    byok_nanos: int = _column(BIG)
+    input_tokens: int | None = _column(BIG, nullable=True)
+    output_tokens: int | None = _column(BIG, nullable=True)
+    cache_read_tokens: int | None = _column(BIG, nullable=True)
+    cache_write_tokens: int | None = _column(BIG, nullable=True)
+    audio_input_tokens: int | None = _column(BIG, nullable=True)
+    reasoning_tokens: int | None = _column(BIG, nullable=True)
+
+
 class DueRow(SQLModel, table=True):
     """What is to be done again or not yet: when, how far it got, and which replica does it now."""
 
@@ -320,14 +579,31 @@ WINDOW_TOTAL: Final = _table(WindowTotalRow)
 OWNER_DAY: Final = _table(OwnerDayRow)
 OWNER_PAST: Final = _table(OwnerPastRow)
 BALANCE: Final = _table(BalanceRow)
+BALANCE_SEEN: Final = _table(BalanceSeenRow)
+WORKSPACE: Final = _table(WorkspaceRow)
+KEY_ABOUT: Final = _table(KeyAboutRow)
+ACTIVITY: Final = _table(ActivityRow)
+ACCOUNT_DAY: Final = _table(AccountDayRow)
+ANALYTICS_HOUR: Final = _table(AnalyticsHourRow)
 ALERT: Final = _table(AlertRow)
 TRANSITION: Final = _table(TransitionRow)
 OUTBOX: Final = _table(OutboxRow)
+ROUTE: Final = _table(RouteRow)
+SESSION: Final = _table(SessionRow)
+PENDING: Final = _table(PendingGenerationRow)
+GENERATION: Final = _table(GenerationRow)
+GENERATION_CORRECTION: Final = _table(GenerationCorrectionRow)
+OWNER_MODEL: Final = _table(OwnerModelRow)
+GENERATION_TOTAL: Final = _table(GenerationTotalRow)
+GENERATION_MONTH: Final = _table(GenerationMonthRow)
 DUE: Final = _table(DueRow)
 META: Final = _table(MetaRow)
 
 TABLES: Final[Sequence[Table]] = (
     *(OWNER, KEY, SNAPSHOT, CORRECTION, GAP, WINDOW_TOTAL, OWNER_DAY, OWNER_PAST, BALANCE),
+    *(BALANCE_SEEN, WORKSPACE, KEY_ABOUT, ACTIVITY, ACCOUNT_DAY, ANALYTICS_HOUR),
     *(ALERT, TRANSITION, OUTBOX, DUE, META),
+    *(ROUTE, SESSION, PENDING, GENERATION, GENERATION_CORRECTION),
+    *(OWNER_MODEL, GENERATION_TOTAL, GENERATION_MONTH),
 )
 METADATA: Final = SQLModel.metadata

@@ -5,7 +5,6 @@ secret, never a prompt. What the ledger knows is read when somebody asks, so a s
 """
 
 import asyncio
-import hmac
 from collections.abc import Iterator
 from typing import Final
 
@@ -22,6 +21,7 @@ from reckon.core.money import usd_text
 from reckon.core.records import Meter
 from reckon.errors import StoreError
 from reckon.pulse import Pulse
+from reckon.web.bearer import ASKED_FOR, may_read
 
 _PATIENCE_SECONDS: Final = 8.0
 """Less than the ten seconds after which Prometheus gives up."""
@@ -29,10 +29,8 @@ _PATIENCE_SECONDS: Final = 8.0
 
 async def metrics(request: Request) -> Response:
     """Every figure as of now; 401 without the token, where there is one; 503 while the ledger cannot be read."""
-    token = request.app.state.token
-    given = request.headers.get("authorization", "").encode()
-    if token is not None and not hmac.compare_digest(given, f"Bearer {token.get_secret_value()}".encode()):
-        return PlainTextResponse("a bearer token is asked for\n", 401, {"WWW-Authenticate": "Bearer"})
+    if not may_read(request):
+        return PlainTextResponse("a bearer token is asked for\n", 401, ASKED_FOR)
     registry = CollectorRegistry(auto_describe=False)
     app: App = request.app.state.app()
     registry.register(_Process(request.app.state.pulse))

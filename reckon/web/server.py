@@ -21,32 +21,54 @@ from reckon.app import App
 from reckon.config import Listen
 from reckon.errors import ReckonError
 from reckon.pulse import Pulse
-from reckon.web import health, metrics
+from reckon.web import health, ingest, metrics, openapi, reports, traces
+from reckon.web.intake_queue import IntakeQueue, WaysIn
+from reckon.web.refusals import HANDLERS
 
 _MOST_AT_ONCE: Final = 100
 _GRACE_SECONDS: Final = 1
 _LONGEST_CONNECTION_SECONDS: Final = 30.0
 
 
-def surface(app: Callable[[], App], pulse: Pulse, token: SecretStr | None, listen: Listen | None) -> Starlette:
+def surface(
+    app: Callable[[], App],
+    pulse: Pulse,
+    token: SecretStr | None,
+    listen: Listen | None,
+    ways_in: WaysIn | None = None,
+) -> Starlette:
     """Return the ASGI app.
 
     Args:
         app: gives the questions about the ledger, by the configuration that is in force then.
         pulse: what this process is doing.
-        token: asked of whoever wants figures; None where only this machine can ask.
+        token: asked of whoever wants figures or hands something in. None where only this machine can ask for figures,
+            and nobody can hand anything in.
         listen: where it is served.
+        ways_in: where what is handed in goes; None where nothing is taken.
     """
     names = {"localhost", "127.0.0.1", "::1", listen.host} if listen and listen.is_loopback else None
     routes = [
         Route("/healthz", health.healthz, methods=["GET"]),
         Route("/readyz", health.readyz, methods=["GET"]),
         Route("/metrics", metrics.metrics, methods=["GET"]),
+        Route("/openapi.json", openapi.openapi, methods=["GET"]),
+        *reports.routes(),
     ]
-    surface = Starlette(routes=routes, middleware=[Middleware(_AskedByName, names=names)])
+    if ways_in:
+        routes += [
+            Route("/v1/generations", ingest.generations, methods=["POST"]),
+            Route("/v1/traces", traces.traces, methods=["POST", "PUT"]),
+            Route("/v1/settle", ingest.settle, methods=["POST"]),
+        ]
+    surface = Starlette(routes=routes, middleware=[Middleware(_AskedByName, names=names)], exception_handlers=HANDLERS)
     surface.state.app = app
     surface.state.pulse = pulse
     surface.state.token = token
+    if ways_in:
+        surface.state.ways_in = ways_in
+        surface.state.intake_queue = IntakeQueue(ways_in)
+        surface.state.room_for_traces = asyncio.Semaphore(traces.MOST_AT_ONCE)
     return surface
 
 

@@ -1,4 +1,8 @@
-"""`python -m tests.bench [NAME...]`: every figure beside its rival, in one run. Exits with 1 if a goal was missed."""
+"""`python -m tests.bench [--long] [NAME...]`: every figure beside its rival, in one run.
+
+Exits with 1 if a goal was missed. With `--long`, what can be is measured at the full size that its goal speaks of, which
+takes many minutes.
+"""
 
 import sys
 import time
@@ -6,7 +10,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import committing, memory, polling, starting, storing, ticking, verifying, writing
+from tests.bench import committing, memory, polling, settling, starting, storing, summing, ticking, verifying, writing
 from tests.bench.figures import Figure, NotMeasured
 from tests.databases import NoPostgres
 
@@ -16,25 +20,28 @@ BENCHMARKS = {
     "storing": storing,
     "committing": committing,
     "verifying": verifying,
+    "settling": settling,
+    "summing": summing,
     "starting": starting,
     "memory": memory,
     "ticking": ticking,
 }
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    names = [name for name in arguments if name != "--long"]
     if unknown := [name for name in names if name not in BENCHMARKS]:
         print(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")  # noqa: T201
         return 64
     console = Console(width=80, highlight=False)
-    found = [figure for name in names or BENCHMARKS for figure in _shown(console, name)]
+    found = [figure for name in names or BENCHMARKS for figure in _shown(console, name, is_long="--long" in arguments)]
     goals = [figure for figure in found if figure.goal]
     reached = [figure for figure in goals if figure.is_reached]
     console.print(f"{len(reached)} of {len(goals)} goals reached")
     return 0 if len(reached) == len(goals) else 1
 
 
-def _shown(console: Console, name: str) -> list[Figure]:
+def _shown(console: Console, name: str, *, is_long: bool) -> list[Figure]:
     """Measure and print one group of figures."""
     benchmark = BENCHMARKS[name]
     figures: list[Figure] = []
@@ -42,7 +49,8 @@ def _shown(console: Console, name: str) -> list[Figure]:
     missing = None
     with console.status(f"measuring: {name}"):
         try:
-            figures.extend(benchmark.measure(benchmark.FULL))
+            size = getattr(benchmark, "LONG", benchmark.FULL) if is_long else benchmark.FULL
+            figures.extend(benchmark.measure(size))
         except (NoPostgres, NotMeasured) as reason:
             missing = reason
     console.print(_table(figures))

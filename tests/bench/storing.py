@@ -41,7 +41,7 @@ TINY = Size(keys=5, polls=4, row_keys=5, row_polls=20)
 def measure(size: Size) -> Iterator[Figure]:
     with sqlite_ledger() as store:
         count = _write_snapshots(store, size)
-        of_snapshots = partial(_sqlite_bytes, store.name, "snapshot")
+        of_snapshots = partial(sqlite_bytes, store.name, "snapshot")
         yield limited("G6 a stored snapshot, SQLite", [of_snapshots() / count], 36, "B")
         yield limited("G6 the same after VACUUM", [of_snapshots(vacuumed=True) / count], 36, "B")
     with sqlite_ledger() as store:
@@ -50,8 +50,8 @@ def measure(size: Size) -> Iterator[Figure]:
         for _ in range(size.polls):
             team.commit(store, team.poll(share_changed=SHARE_CHANGED))
         key_days = size.keys * size.polls / POLLS_A_DAY
-        snapshots = _sqlite_bytes(store.name, "snapshot") / key_days
-        windows = _sqlite_bytes(store.name, "window_total") / key_days
+        snapshots = sqlite_bytes(store.name, "snapshot") / key_days
+        windows = sqlite_bytes(store.name, "window_total") / key_days
         yield limited("G6 a key-day of snapshots, SQLite", [snapshots], 1_024, "B")
         yield limited("G6 a key-day with window totals, SQLite", [snapshots + windows], 2_048, "B")
     with postgres_server() as server, open_store(server.lend(), writes=True) as store:
@@ -94,7 +94,7 @@ def _write_snapshots(store: Store, size: Size) -> int:
     return sum(counts)
 
 
-def _sqlite_bytes(path: str, table: str, *, vacuumed: bool = False) -> int:
+def sqlite_bytes(path: str, table: str, *, vacuumed: bool = False) -> int:
     """Return the size of all pages of *table*: as many as become free when it is dropped from a copy."""
     with closing(sqlite3.connect(path)) as ledger, closing(sqlite3.connect(":memory:")) as copy:
         ledger.backup(copy)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from reckon.cli.printing import Column, clean, counted, instant, print_json, table, when
+from reckon.cli.printing import Column, clean, counted, print_json, table, when
+from reckon.documents import instant
 from tests.builders import at
 
 OWNERS = ["nightly-refactor-of-everything", "mira", "日本語の名前をもつ人"]

@@ -13,8 +13,10 @@ from reckon.core import alert_messages as say
 from reckon.core.alert_messages import NOBODY, DayFacts, Moment, Person
 from reckon.core.alerts import Alert, AlertState, Finding, Rule
 from reckon.core.detectors import AnomalyPolicy
+from reckon.core.generations import CallPlace, CallTotal
 from reckon.core.messages import Fact, Tone
 from reckon.core.records import Counter, Counters, FailureReason, KeyState, Reading, TotalState
+from reckon.core.tokens import UNKNOWN
 from tests.builders import DAY, HOUR, MINUTE, SECOND, at, day, key_hash, usd
 
 NOW = at("2026-11-20 02:06")
@@ -59,6 +61,39 @@ def test_an_unusual_day_that_runs():
         "Data: provisional, as of 02:06 UTC",
     ]
     assert (message.tone, message.mention) == (Tone.ALARM, "U012ABCDEF")
+
+
+def calls(model, asked, spent, generations, session=None):
+    place = CallPlace(owner="dana", model=model, requested_model=asked, session=session)
+    return CallTotal(place, generations, usd(spent), 0, UNKNOWN)
+
+
+def test_what_drives_a_day_is_told_by_model_as_asked_and_served_and_by_session():
+    night = [
+        calls("anthropic/claude-opus", "openrouter/auto", "70", 1_200, "nightly"),
+        calls("anthropic/claude-opus", "openrouter/auto", "6.53", 38, "nightly"),
+        calls("google/gemini-flash", "google/gemini-flash", "1", 2, "nightly"),
+    ]
+
+    assert told(unusual_day(facts=replace(SO_FAR, calls=night)))[3] == (
+        "Driver: key ci-runner 96%; anthropic/claude-opus (asked: openrouter/auto) 91%; 1,240 generations in 1 session"
+    )
+
+
+def test_a_model_that_was_asked_for_by_name_is_named_once_and_generations_without_a_session_have_none():
+    day_of_one = [calls("google/gemini-flash", "google/gemini-flash", "8.41", 1)]
+
+    assert told(unusual_day(facts=replace(SO_FAR, calls=day_of_one)))[3] == (
+        "Driver: key ci-runner 96%; google/gemini-flash 10%; 1 generation"
+    )
+
+
+def test_generations_that_have_settled_before_the_counters_were_read_are_never_more_than_all():
+    ahead = [calls("google/gemini-flash", None, "100", 3, "a"), calls("google/gemini-flash", None, "1", 3, "b")]
+
+    assert told(unusual_day(facts=replace(SO_FAR, calls=ahead)))[3] == (
+        "Driver: key ci-runner 96%; google/gemini-flash 100%; 6 generations in 2 sessions"
+    )
 
 
 def test_an_unusual_day_that_has_grown_keeps_when_it_was_noticed():

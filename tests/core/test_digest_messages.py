@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from reckon.core.alert_messages import Person
 from reckon.core.alerts import Alert, AlertState, Finding, Rule
 from reckon.core.digest_calendar import DigestKind, latest
-from reckon.core.digest_figures import Digest, Line, MonthToDate
+from reckon.core.digest_figures import Digest, Line, MonthToDate, TopModel
 from reckon.core.digest_messages import compose, document
 from reckon.core.messages import Fact, Message, Tone
 from reckon.core.records import Amounts, FailureReason, KeyState, TotalState
@@ -346,11 +347,29 @@ def test_corrections_are_told_and_are_in_no_figure_of_spend():
     assert message.headline.startswith("OpenRouter, Thu 19 Nov: $2.00.")
 
 
+def test_the_model_most_was_spent_on_stands_beside_each_owner_and_the_router_it_was_asked_through():
+    auto = TopModel("anthropic/claude-sonnet-4.5", Fraction(3, 5), "openrouter/auto")
+    message = compose(
+        digest(
+            line("ana", "2", top_model=auto),
+            line("bo", "1", top_model=TopModel("google/gemini-flash", Fraction(0), None)),
+            line("cy", "0"),
+            total=line(None, "3"),
+        ),
+        PEOPLE,
+    )
+
+    assert message.table.columns[-1] == "Top model"
+    assert [row[-1] for row in message.table.rows] == ["claude-sonnet-4.5 (auto 60 %)", "gemini-flash", "", ""]
+
+
 # --- For machines --------------------------------------------------------------------------------------------------
 
 
 def test_the_document_holds_exact_money_and_null_for_what_is_not_known():
-    found = document(replace(ORDINARY, firing=[alert("ana")]), PEOPLE)
+    first, *others = ORDINARY.lines
+    lines = [replace(first, top_model=TopModel("anthropic/claude-sonnet-4.5", Fraction(0), None)), *others]
+    found = document(replace(ORDINARY, lines=lines, firing=[alert("ana")]), PEOPLE)
 
     assert found["title"] == compose(ORDINARY, PEOPLE).headline
     assert (found["digest"], found["name"], found["timezone"]) == ("daily", "2026-11-19", "Europe/Vienna")
@@ -371,6 +390,7 @@ def test_the_document_holds_exact_money_and_null_for_what_is_not_known():
         "month_state": "settled",
         "month_watched_from": None,
         "month_before_watching_usd": "0.000000000",
+        "top_model": "anthropic/claude-sonnet-4.5",
     }
     assert found["rows"][2]["usual_usd"] is None
     assert found["alerts"] == [

@@ -124,6 +124,47 @@ def test_no_charge_falls_on_a_whole_minute(month):
                 assert month.world.spent(key, at, at + timedelta(microseconds=1), meter) == 0
 
 
+def test_every_charge_of_the_month_is_a_completion_and_none_before_it_is():
+    month = build()
+    month.world.move_to(month.ends_at)
+    entries = list(month.world.entries(month.starts_at, month.ends_at))
+    assert [entry.generation for entry in entries] == sorted(month.world.generations, key=lambda made: made.at)
+    assert all(entry.generation.tokens.prompt and entry.generation.session for entry in entries)
+    before = month.world.entries(month.starts_at - 400 * DAY, month.starts_at)
+    assert {entry.generation for entry in before} == {None}
+
+
+def test_a_router_serves_several_models_and_the_runaway_asks_it_most(month):
+    routed = [generation for generation in month.world.generations if generation.router == "openrouter/auto"]
+    assert len({generation.model for generation in routed}) == 3
+    assert len(routed) > len(month.world.generations) / 4
+    night = [
+        generation
+        for generation in month.world.generations
+        if month.runaway_starts_at <= generation.at < month.runaway_ends_at and generation.router
+    ]
+    runaways = {key.hash for key in month.keys_of(RUNAWAY_OWNER)}
+    assert sum(generation.key_hash in runaways for generation in night) > 0.9 * len(night) > 100
+
+
+def test_a_few_completions_go_through_the_teams_own_upstream_key_and_cost_no_credits(month):
+    byok = [generation for generation in month.world.generations if generation.is_byok]
+    assert 0 < len(byok) < len(month.world.generations) / 10
+    assert {generation.cost_nanos for generation in byok} == {0}
+
+
+def test_a_charge_after_the_month_is_made_as_a_completion():
+    month = build()
+    charge = next(month.onward())
+    month.world.move_to(charge.at)
+    generation = month.make(charge)
+    assert (generation.key_hash, generation.cost_nanos, generation.at) == (charge.key.hash, charge.nanos, charge.at)
+    assert month.world.spent(charge.key, month.ends_at) == charge.nanos
+    again = build()
+    again.world.move_to(charge.at)
+    assert again.make(charge) == generation
+
+
 def test_after_the_month_every_key_spends_a_little_all_the_time_as_much_a_day_as_before(month):
     charges = list(takewhile(lambda charge: charge.at < month.ends_at + DAY, month.onward()))
     assert charges == list(islice(month.onward(), len(charges)))

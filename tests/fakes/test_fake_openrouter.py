@@ -7,7 +7,8 @@ from hashlib import sha256
 import pytest
 
 from reckon.fakes.answers import WRONG, Answer, multiplied, refusal
-from reckon.fakes.openrouter import AUTH_KEY, CREDITS, KEY, number
+from reckon.fakes.endpoints.body import number
+from reckon.fakes.openrouter import AUTH_KEY, CREDITS, KEY
 from reckon.fakes.world import EVERYTHING, Body, CreditsPolicy, Figures, World
 from tests.fakes.asking import ask, ask_often, data_of, nanos
 
@@ -280,8 +281,10 @@ def test_the_same_secret_is_not_admitted_twice(world, key):
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/api/v1/keys"),
-        ("GET", "/api/v1/generation"),
+        ("GET", "/api/v1/generations"),
+        ("GET", "/api/v1/generation/content"),
+        ("POST", "/api/v1/keys"),
+        ("GET", "/api/v1/keys/"),
         ("GET", "/"),
         ("GET", KEY + "/"),
         ("POST", KEY),

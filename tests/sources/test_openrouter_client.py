@@ -1,7 +1,9 @@
 import asyncio
+import json
 import logging
 import ssl
 from datetime import timedelta
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -32,17 +34,22 @@ def refusal_of(client, path="/key", secret=SECRET):
 # --- What leaves ---------------------------------------------------------------------------------------------------
 
 
-def test_three_paths_may_be_asked_and_no_other():
-    assert {("GET", "/auth/key"), ("GET", "/key"), ("GET", "/credits")} == EGRESS
+def test_nine_questions_may_be_asked_and_nothing_else():
+    reads = ("/auth/key", "/key", "/credits", "/generation", "/keys", "/workspaces", "/activity", "/analytics/meta")
+    assert {("POST", "/analytics/query"), *(("GET", path) for path in reads)} == EGRESS
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/generation",
         "/generation/content",
-        "/keys",
+        "/generation/content?id=gen-1",
+        "/generation/../generation/content",
+        "/generation?id=gen-1",
+        "/keys/",
+        "/keys?offset=0",
         "/auth/keys",
+        "/analytics/query",
         "key",
         "/key/",
         "/KEY",
@@ -56,9 +63,69 @@ def test_a_path_that_is_not_on_the_list_never_leaves(path):
     client = client_over(upstream)
     with pytest.raises(NotOnTheEgressList):
         asyncio.run(client.get(path, SECRET))
+    with pytest.raises(NotOnTheEgressList):
+        asyncio.run(client.get(path, SECRET, {"id": "gen-1"}))
     assert upstream.requests == []
     assert set(client.asked) == EGRESS
     assert not any(client.asked.values())
+
+
+@pytest.mark.parametrize(
+    "path", ["/keys", "/key", "/generation", "/generation/content", "/analytics/meta", "/workspaces"]
+)
+def test_nothing_is_posted_but_questions(path):
+    upstream = Upstream(lambda *_: json_answer(good()))
+    client = client_over(upstream)
+    with pytest.raises(NotOnTheEgressList):
+        asyncio.run(client.post(path, SECRET, {}))
+    assert upstream.requests == []
+    assert not any(client.asked.values())
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "gen-1&id=gen-2",
+        "../content",
+        "/content",
+        "gen-1#",
+        "gen-1?x=1",
+        "a b",
+        "a+b",
+        "%2e%2e",
+        "\r\nX: 1",
+        "\0",
+        "é🔑",
+        "",
+    ],
+)
+def test_whatever_an_id_holds_it_stays_the_value_of_its_parameter(hostile):
+    upstream = Upstream(lambda *_: json_answer(good()))
+    asyncio.run(client_over(upstream).get("/generation", SECRET, {"id": hostile, "offset": 100}))
+    (request,) = upstream.requests
+    path, _, query = request.url.raw_path.decode("ascii").partition("?")
+    assert path == "/api/v1/generation"
+    assert parse_qsl(query, keep_blank_values=True, strict_parsing=True) == [("id", hostile), ("offset", "100")]
+
+
+def test_a_posted_question_is_json_of_a_stated_length():
+    upstream = Upstream(lambda *_: json_answer({"data": 1}))
+    client = client_over(upstream)
+    assert asyncio.run(client.post("/analytics/query", SECRET, {"metrics": ["total_usage"], "x": "é"})) == {"data": 1}
+    (request,) = upstream.requests
+    content = asyncio.run(request.aread())
+    assert (request.method, str(request.url)) == ("POST", f"{BASE_URL}/analytics/query")
+    assert json.loads(content) == {"metrics": ["total_usage"], "x": "é"}
+    assert dict(request.headers) == {
+        "host": "openrouter.test",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": f"reckon/{__version__}",
+        "authorization": f"Bearer {KEY}",
+        "content-type": "application/json",
+        "content-length": str(len(content)),
+    }
+    assert client.asked["POST", "/analytics/query"] == 1
 
 
 def test_how_often_each_path_was_asked_is_counted_whatever_came_of_it():
@@ -71,7 +138,7 @@ def test_how_often_each_path_was_asked_is_counted_whatever_came_of_it():
             await client.get("/credits", SECRET)
 
     asyncio.run(ask())
-    assert client.asked == {("GET", "/auth/key"): 0, ("GET", "/key"): 2, ("GET", "/credits"): 1}
+    assert client.asked == dict.fromkeys(EGRESS, 0) | {("GET", "/key"): 2, ("GET", "/credits"): 1}
 
 
 @pytest.mark.parametrize("base_url", [BASE_URL, BASE_URL + "/"])
@@ -186,6 +253,15 @@ def test_the_limit_of_a_body_can_be_set():
     assert asyncio.run(client.get("/key", SECRET)) == "1234567"
     refused = refusal_of(client_over(Upstream(lambda *_: body_answer(b'"12345678"')), body_limit_bytes=9))
     assert (refused.reason, refused.detail) == (FailureReason.TOO_LARGE, "more than 9 bytes")
+
+
+@pytest.mark.parametrize("path", ["/keys", "/activity", "/analytics/meta"])
+def test_an_answer_that_lists_things_may_be_longer(path):
+    client = client_over(Upstream(lambda *_: body_answer(b'"12345678"')), body_limit_bytes=9, page_limit_bytes=10)
+    assert asyncio.run(client.get(path, SECRET)) == "12345678"
+    assert refusal_of(client, "/workspaces").reason == FailureReason.TOO_LARGE
+    longer = client_over(Upstream(lambda *_: body_answer(b'"123456789"')), body_limit_bytes=9, page_limit_bytes=10)
+    assert refusal_of(longer, path).detail == "more than 10 bytes"
 
 
 def test_every_answer_is_closed_and_so_is_the_client():

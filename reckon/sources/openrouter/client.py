@@ -2,7 +2,9 @@
 
 What this file guarantees, whatever the other side does:
 
-- Nothing but the pairs of `EGRESS` ever leaves, and how often each did is counted.
+- Nothing but the pairs of `EGRESS` ever leaves, and how often each did is counted. All of them are questions, the POST
+  too: asking twice changes nothing.
+- What varies in a URL is percent-encoded here, from a mapping, so that no id can become a path or another parameter.
 - An ask ends within the timeout, counted over everything: the wait for a lane, name, connection, headers and body.
 - No more than the limit of a body is held, and a body that is not JSON by its content type is not read at all.
 - A redirect is an error, so no key leaves the origin it was meant for. Only a 200 is read: what an error says beyond
@@ -14,12 +16,14 @@ key's ask, read proxies from the environment, log the URL and cost a quarter of 
 """
 
 import asyncio
+import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlencode
 
 import httpx
 from pydantic import SecretStr
@@ -29,13 +33,27 @@ from reckon.core.records import FailureReason
 from reckon.http_time import http_date, retry_after_seconds
 from reckon.sources.openrouter.body import read_body
 from reckon.sources.openrouter.lanes import LaneTransport
-from reckon.sources.openrouter.strict_json import NotStrictJson, read_json
 from reckon.sources.openrouter.trouble import NoAnswer, network_trouble
+from reckon.strict_json import NotStrictJson, read_json
 
-EGRESS: Final = frozenset({("GET", "/auth/key"), ("GET", "/key"), ("GET", "/credits")})
-"""Every (method, path) that Reckon may send to OpenRouter."""
+EGRESS: Final = frozenset(
+    {
+        ("GET", "/auth/key"),
+        ("GET", "/key"),
+        ("GET", "/credits"),
+        ("GET", "/generation"),
+        ("GET", "/keys"),
+        ("GET", "/workspaces"),
+        ("GET", "/activity"),
+        ("GET", "/analytics/meta"),
+        ("POST", "/analytics/query"),
+    }
+)
+"""Every (method, path) that Reckon may send to OpenRouter. Not `/generation/content`: it answers with prompts."""
 
 BODY_LIMIT_BYTES: Final = 1 << 20
+PAGE_LIMIT_BYTES: Final = 16 << 20
+"""The limit of an answer that lists things: some of them cannot be asked for in pages."""
 CLOCK_TOLERANCE_SECONDS: Final = 60
 
 
@@ -58,13 +76,14 @@ class OpenRouterClient:
         concurrency: int = 32,
         transport: httpx.AsyncBaseTransport | None = None,
         body_limit_bytes: int = BODY_LIMIT_BYTES,
+        page_limit_bytes: int = PAGE_LIMIT_BYTES,
     ) -> None:
         self._urls = {path: httpx.URL(base_url.rstrip("/") + path) for _, path in EGRESS}
         self._timeout_seconds = timeout_seconds
         self._connect_seconds = timeout_seconds * _SHARE_OF_CONNECTING
         self._clock = clock
         self._transport = LaneTransport(concurrency) if transport is None else transport
-        self._body_limit_bytes = body_limit_bytes
+        self._limits_bytes = {path: page_limit_bytes if path in _PAGES else body_limit_bytes for _, path in EGRESS}
         self._last_date: str | None = None
 
         self.asked: Counter[tuple[str, str]] = Counter(dict.fromkeys(sorted(EGRESS), 0))
@@ -77,22 +96,23 @@ class OpenRouterClient:
         """Whether an answer has told the server's time."""
         return self._last_date is not None
 
-    async def get(self, path: str, secret: SecretStr) -> Any:
-        """Return the JSON value that *path* answers to the key *secret*.
+    async def get(self, path: str, secret: SecretStr, params: Mapping[str, str | int] | None = None) -> Any:
+        """Return the JSON value that *path*, with *params* in its query string, answers to the key *secret*.
 
         Raises:
             NoAnswer: OpenRouter gave none, for whatever reason.
             NotOnTheEgressList: *path* may not be asked. Nothing was sent.
         """
-        if ("GET", path) not in EGRESS:
-            raise NotOnTheEgressList(f"GET {path}")
-        request = self._request(path, secret)
-        self.asked["GET", path] += 1
-        body = await self._exchange(request)
-        try:
-            return read_json(body)
-        except NotStrictJson as refusal:
-            raise NoAnswer(FailureReason.NOT_JSON, str(refusal)) from None
+        return await self._ask("GET", path, secret, params=params)
+
+    async def post(self, path: str, secret: SecretStr, body: Mapping[str, Any]) -> Any:
+        """Return the JSON value that *path* answers to the question *body*.
+
+        Raises:
+            NoAnswer: as `get`.
+            NotOnTheEgressList: as `get`.
+        """
+        return await self._ask("POST", path, secret, body=json.dumps(body, allow_nan=False).encode())
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -106,24 +126,49 @@ class OpenRouterClient:
     ) -> None:
         await self.aclose()
 
-    def _request(self, path: str, secret: SecretStr) -> httpx.Request:
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        secret: SecretStr,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: bytes | None = None,
+    ) -> Any:
+        if (method, path) not in EGRESS:
+            raise NotOnTheEgressList(f"{method} {path}")
+        url = self._urls[path]
+        if params:
+            url = httpx.URL(f"{url}?{urlencode(params)}")
+        request = self._request(method, url, secret, body)
+        self.asked[method, path] += 1
+        answer = await self._exchange(request, self._limits_bytes[path])
+        try:
+            return read_json(answer)
+        except NotStrictJson as refusal:
+            raise NoAnswer(FailureReason.NOT_JSON, str(refusal)) from None
+
+    def _request(self, method: str, url: httpx.URL, secret: SecretStr, body: bytes | None) -> httpx.Request:
         key = secret.get_secret_value()
         if not _FITS_A_HEADER.fullmatch(key):
             why = "the key holds characters that no key has" if key else "the key is empty"
             raise NoAnswer(FailureReason.ACCESS_DENIED, why)
-        url = self._urls[path]
         headers = [(b"Host", url.netloc), *_HEADERS, (b"Authorization", b"Bearer " + key.encode())]
         limits = {"timeout": {"connect": self._connect_seconds}}
-        return httpx.Request("GET", url, headers=headers, stream=_NO_BODY, extensions=limits)
+        stream = _NO_BODY
+        if body is not None:
+            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
+            stream = httpx.ByteStream(body)
+        return httpx.Request(method, url, headers=headers, stream=stream, extensions=limits)
 
-    async def _exchange(self, request: httpx.Request) -> bytes:
+    async def _exchange(self, request: httpx.Request, limit_bytes: int) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 response = await self._transport.handle_async_request(request)
                 try:
                     self._compare_clocks(response.headers.get("date"))
                     self._judge(response)
-                    return await read_body(response, self._body_limit_bytes)
+                    return await read_body(response, limit_bytes)
                 finally:
                     await response.aclose()
         except httpx.ConnectTimeout:
@@ -158,6 +203,8 @@ class OpenRouterClient:
             ahead_seconds = (theirs - self._clock()).total_seconds()
             self.clock_skew_seconds = ahead_seconds if abs(ahead_seconds) > CLOCK_TOLERANCE_SECONDS else None
 
+
+_PAGES: Final = frozenset({"/keys", "/activity", "/analytics/meta", "/analytics/query"})
 
 _HEADERS: Final = (
     (b"Accept", b"application/json"),

@@ -1,25 +1,25 @@
-"""Single keys, each asked about itself with its own secret.
+"""Single keys, each asked about itself with its own secret, and single generations.
 
 One request is in flight per key: a second poll waits for the first, so that a slow answer can never be overtaken by the
-next. A fixed number of workers pull keys from one iterator, because a task per key costs twice the CPU. Trouble with
-one key is that key's failure and nothing more; only the end of the whole, a cancellation or an interrupt, passes.
+next. Trouble with one key is that key's failure and nothing more.
 """
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic import SecretStr
 
+from reckon.core.generations import Found, Lookup, NotFound, Unfound
 from reckon.core.records import Balance, Failure, FailureReason, Poll, Snapshot, WatchedKey
+from reckon.sources.openrouter.asking import each, outcome_of
 from reckon.sources.openrouter.client import OpenRouterClient
+from reckon.sources.openrouter.generation_wire import generation, not_found
+from reckon.sources.openrouter.key_hash import key_hash_of
+from reckon.sources.openrouter.key_wire import KeyRights, credits_balance, key_rights, key_snapshot
 from reckon.sources.openrouter.trouble import NoAnswer
-from reckon.sources.openrouter.wire import KeyRights, credits_balance, key_rights, key_snapshot
-
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,10 @@ class Examined:
 
 
 class OpenRouterSource:
-    """A `reckon.ports.Source` over the keys whose secrets it was given, by hash. Other keys are passed over."""
+    """A `reckon.ports.Source` over the keys whose secrets it was given, by hash; other keys are passed over.
+
+    A `reckon.ports.GenerationSource` too, which may ask with each of them and with the management key.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class OpenRouterSource:
         self._secrets = secrets
         self._clock = clock
         self._management_key = management_key
+        self._askers = dict(secrets) | ({} if management_key is None else dict([_named(management_key)]))
         self._concurrency = concurrency
         self._polling = asyncio.Lock()
         self._key_path = _KeyPath()
@@ -70,7 +74,7 @@ class OpenRouterSource:
             asked = self._with_secrets(keys)
             # From another key on each time, so that none is always among those who are not asked in a silence.
             first = self.asked % len(asked) if asked else 0
-            turned = await _each([*asked[first:], *asked[:first]], self._counters, self._concurrency)
+            turned = await each([*asked[first:], *asked[:first]], self._counters, self._concurrency)
             outcomes = [*turned[len(asked) - first :], *turned[: len(asked) - first]]
         return Poll(
             snapshots=tuple(outcome for outcome in outcomes if isinstance(outcome, Snapshot)),
@@ -85,15 +89,26 @@ class OpenRouterSource:
         """
         management_key = self._management_key
         askers = [_named(management_key)] if management_key else self._with_secrets(keys)
-        answers = await _each(askers, self._balance, self._concurrency)
+        answers = await each(askers, self._balance, self._concurrency)
         return [balance for balance in answers if balance is not None]
+
+    async def lookup(self, generation_id: str, asker: str) -> Lookup:
+        """Ask with the key whose hash is *asker* what one generation cost.
+
+        One ask and no more: when to ask again, and with which key, is the caller's. Raises nothing of the network.
+        """
+        secret = self._askers.get(asker)
+        if secret is None:
+            return NotFound(Unfound.KEY_REFUSED, "nobody has told the secret of this key")
+        outcome = await outcome_of(self._ask_generation(generation_id, secret))
+        return not_found(outcome) if isinstance(outcome, NoAnswer) else outcome
 
     async def examine(self, keys: Sequence[WatchedKey]) -> Sequence[Examined | Failure]:
         """Ask each of *keys* whose secret is known for its counters, its rights and the balance, in their order.
 
         What a poll would call a failure is one here. Raises nothing of the network.
         """
-        return await _each(self._with_secrets(keys), self._examined, self._concurrency)
+        return await each(self._with_secrets(keys), self._examined, self._concurrency)
 
     async def examine_management_key(self) -> Examined | Failure | None:
         """Ask the same of the management key; None if there is none."""
@@ -108,7 +123,7 @@ class OpenRouterSource:
     async def _counters(self, key_hash: str, secret: SecretStr) -> Snapshot | Failure:
         if self._silence.is_total:
             return Failure(key_hash, FailureReason.TIMED_OUT, "not asked, since nobody has answered in this poll")
-        outcome = await _outcome(self._ask_counters(key_hash, secret))
+        outcome = await outcome_of(self._ask_counters(key_hash, secret))
         self.asked += 1
         self._silence.take_in(outcome)
         return _failure(key_hash, outcome) if isinstance(outcome, NoAnswer) else outcome
@@ -118,16 +133,19 @@ class OpenRouterSource:
         return key_snapshot(value, key_hash=key_hash, secret=secret.get_secret_value(), at=self._now())
 
     async def _examined(self, key_hash: str, secret: SecretStr) -> Examined | Failure:
-        rights = await _outcome(self._ask_rights(key_hash, secret))
+        rights = await outcome_of(self._ask_rights(key_hash, secret))
         if isinstance(rights, NoAnswer):
             return _failure(key_hash, rights)
-        balance = await _outcome(self._ask_balance(key_hash, secret))
+        balance = await outcome_of(self._ask_balance(key_hash, secret))
         return Examined(key_hash, rights, _shown(balance, may_see_it=bool(rights.is_management_key)))
 
     async def _ask_rights(self, key_hash: str, secret: SecretStr) -> KeyRights:
         value = await self._about_itself(secret)
         key_snapshot(value, key_hash=key_hash, secret=secret.get_secret_value(), at=self._now())
         return key_rights(value)
+
+    async def _ask_generation(self, generation_id: str, secret: SecretStr) -> Found:
+        return generation(await self._client.get("/generation", secret, {"id": generation_id}), generation_id)
 
     async def _about_itself(self, secret: SecretStr) -> Any:
         gone = []
@@ -144,7 +162,7 @@ class OpenRouterSource:
         raise NoAnswer(FailureReason.UNEXPECTED_ANSWER, ", ".join(gone))
 
     async def _balance(self, key_hash: str, secret: SecretStr) -> Balance | None:
-        outcome = await _outcome(self._ask_balance(key_hash, secret))
+        outcome = await outcome_of(self._ask_balance(key_hash, secret))
         return _shown(outcome, may_see_it=self._management_key is not None)
 
     async def _ask_balance(self, key_hash: str, secret: SecretStr) -> Balance:
@@ -186,7 +204,7 @@ _ALIAS_ASKED_AGAIN_AFTER: Final = timedelta(days=1)
 
 
 def _named(secret: SecretStr) -> tuple[str, SecretStr]:
-    return hashlib.sha256(secret.get_secret_value().encode()).hexdigest(), secret
+    return key_hash_of(secret), secret
 
 
 def _failure(key_hash: str, trouble: NoAnswer) -> Failure:
@@ -223,37 +241,3 @@ def _shown(balance: Balance | NoAnswer, *, may_see_it: bool) -> Balance | None:
     if isinstance(balance, NoAnswer):
         return None
     return balance if may_see_it or balance.credits_nanos or balance.usage_nanos else None
-
-
-async def _each(
-    askers: Sequence[tuple[str, SecretStr]],
-    ask: Callable[[str, SecretStr], Awaitable[_Out]],
-    workers: int,
-) -> list[_Out]:
-    """Return what *ask* gives for each of *askers*, in their order, with at most *workers* under way."""
-    answers: dict[str, _Out] = {}
-    waiting = iter(askers)
-
-    async def work() -> None:
-        for key_hash, secret in waiting:
-            answers[key_hash] = await ask(key_hash, secret)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(workers, len(askers))):
-            group.create_task(work())
-    return [answers[key_hash] for key_hash, _ in askers]
-
-
-async def _outcome(asking: Awaitable[_Out]) -> _Out | NoAnswer:
-    """Return what *asking* brings; whatever goes wrong with it, and with it alone, is a value."""
-    try:
-        return await asking
-    except NoAnswer as trouble:
-        return trouble
-    except asyncio.CancelledError:
-        worker = asyncio.current_task()
-        if worker is None or worker.cancelling():
-            raise
-        return NoAnswer(FailureReason.UNEXPECTED_ANSWER, "CancelledError")
-    except Exception as unexpected:  # noqa: BLE001 -- one key's trouble must not cost another key its answer
-        return NoAnswer(FailureReason.UNEXPECTED_ANSWER, type(unexpected).__name__)

@@ -1,14 +1,15 @@
-"""What OpenRouter's answers look like, as far as we read them, and the records they become.
+"""The atoms of OpenRouter's answers: what a number, an instant, a count and a name must be to be believed.
 
-The models are narrow: OpenRouter adds fields often, and a field nobody reads cannot break a poll. What is read must be
-there and be right, because a counter that is missing is unknown and must never become a zero.
+The models made of them are narrow: OpenRouter adds fields often, and a field nobody reads cannot break a poll. What is
+counted must be there and be right, because a counter that is missing is unknown and must never become a zero. What is
+only shown is None where it cannot be read, and cannot cost what is counted.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import (
@@ -22,167 +23,25 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from reckon.core.money import ImplausibleMoney, nanos_from_usd, signed_nanos_from_usd
-from reckon.core.records import Balance, FailureReason, Reading, Snapshot
+from reckon.core.records import FailureReason
 from reckon.sources.openrouter.trouble import NoAnswer
 
 
-def key_snapshot(value: Any, *, key_hash: str, secret: str, at: datetime) -> Snapshot:
-    """Return the snapshot that the answer *value* of `/key` is. A label that repeats *secret* is left out.
+class Wire(BaseModel):
+    """What every model here is: strict, frozen, blind to what it does not name, and silent about what it was given."""
 
-    Raises:
-        NoAnswer: it is no such answer; the text names the first field at fault, never its value.
-    """
-    key = _read(KeyAnswer, value).data
-    return Snapshot(
-        key_hash=key_hash,
-        at=at,
-        credits=Reading(key.usage, key.usage_daily, key.usage_weekly, key.usage_monthly),
-        byok=Reading(key.byok_usage, key.byok_usage_daily, key.byok_usage_weekly, key.byok_usage_monthly),
-        label=None if key.label is None or secret in key.label else _presentable(key.label),
-    )
-
-
-def credits_balance(value: Any, *, seen_by: str, at: datetime) -> Balance:
-    """Return the balance that the answer *value* of `/credits` is.
-
-    Raises:
-        NoAnswer: as `key_snapshot`.
-    """
-    account = _read(CreditsAnswer, value).data
-    return Balance(seen_by=seen_by, at=at, credits_nanos=account.total_credits, usage_nanos=account.total_usage)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRights:
-    """What a key may do, as it tells of itself. No counter depends on it: what it does not tell is None."""
-
-    is_management_key: bool | None
-    """It can list, make and delete keys."""
-    is_free_tier: bool | None
-    """The account has never bought credits."""
-    limit_nanos: int | None
-    """What OpenRouter lets it spend; None without a limit."""
-    remaining_nanos: int | None
-    limit_reset: str | None
-    """`daily`, `weekly`, `monthly`; None for a limit that never resets."""
-    expires_at: datetime | None
-
-
-def key_rights(value: Any) -> KeyRights:
-    """Return what the answer *value* of `/key` tells of the key's rights, as far as it can be read.
-
-    Raises:
-        NoAnswer: it is no such answer at all.
-    """
-    told = _read(RightsAnswer, value).data
-    return KeyRights(
-        is_management_key=told.is_management_key,
-        is_free_tier=told.is_free_tier,
-        limit_nanos=told.limit,
-        remaining_nanos=told.limit_remaining,
-        limit_reset=told.limit_reset,
-        expires_at=told.expires_at,
-    )
-
-
-def _nanos(usd: object) -> int:
-    return _read_money(nanos_from_usd, usd)
-
-
-def _signed_nanos(usd: object) -> int:
-    return _read_money(signed_nanos_from_usd, usd)
-
-
-def _read_money(read: Callable[[Decimal | int], int], usd: object) -> int:
-    # `type`, because a bool is an int.
-    if type(usd) is not int and not isinstance(usd, Decimal):
-        raise PydanticCustomError("not_a_number", "not a number")
-    try:
-        return read(usd)
-    except ImplausibleMoney as refusal:
-        raise PydanticCustomError("implausible", "{why}", {"why": str(refusal)}) from None
-
-
-def _instant(text: object) -> datetime:
-    try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise PydanticCustomError("not_an_instant", "not an instant") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def _readable(value: object, read: ValidatorFunctionWrapHandler) -> object:
-    try:
-        return read(value)
-    except ValidationError:
-        return None
-
-
-Nanos = Annotated[int, PlainValidator(_nanos)]
-SignedNanos = Annotated[int, PlainValidator(_signed_nanos)]
-Instant = Annotated[datetime, PlainValidator(_instant)]
-Readable: Final = WrapValidator(_readable)
-"""For what is only shown: None if it cannot be read."""
-
-
-class _Wire(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-class KeyData(_Wire):
-    """The counters of one key, in nano-dollars, under the names OpenRouter gives them."""
-
-    usage: Nanos
-    usage_daily: Nanos
-    usage_weekly: Nanos
-    usage_monthly: Nanos
-    byok_usage: Nanos
-    byok_usage_daily: Nanos
-    byok_usage_weekly: Nanos
-    byok_usage_monthly: Nanos
-    label: str | None = None
+_Answer = TypeVar("_Answer", bound=Wire)
 
 
-class KeyAnswer(_Wire):
-    """`GET /key`, and its alias `GET /auth/key`."""
+def read(shape: type[_Answer], value: Any) -> _Answer:
+    """Return *value* as the *shape* it should have.
 
-    data: KeyData
-
-
-class RightsData(_Wire):
-    """What the same answer tells beside the counters. What is left of a limit may be negative."""
-
-    is_management_key: Annotated[bool | None, Readable] = None
-    is_free_tier: Annotated[bool | None, Readable] = None
-    limit: Annotated[Nanos | None, Readable] = None
-    limit_remaining: Annotated[SignedNanos | None, Readable] = None
-    limit_reset: Annotated[str | None, Readable] = None
-    expires_at: Annotated[Instant | None, Readable] = None
-
-
-class RightsAnswer(_Wire):
-    """`GET /key` once more, for a person who looks into a key."""
-
-    data: RightsData
-
-
-class CreditsData(_Wire):
-    """What the account bought and what it used, in nano-dollars. The difference may be negative, neither of the two."""
-
-    total_credits: Nanos
-    total_usage: Nanos
-
-
-class CreditsAnswer(_Wire):
-    """`GET /credits`."""
-
-    data: CreditsData
-
-
-_Answer = TypeVar("_Answer", bound=_Wire)
-
-
-def _read(shape: type[_Answer], value: Any) -> _Answer:
+    Raises:
+        NoAnswer: it has another; the text names the first field at fault, never its value.
+    """
     try:
         return shape.model_validate(value)
     except ValidationError as error:
@@ -193,13 +52,87 @@ def _read(shape: type[_Answer], value: Any) -> _Answer:
     raise NoAnswer(reason, f"{path}: {_PLAIN_WORDS.get(first['type'], first['msg'])}")
 
 
-_PLAIN_WORDS: Final = {"missing": "missing", "model_type": "not an object", "string_type": "not a string"}
+def presentable(text: str, most_characters: int = 80) -> str:
+    """Return *text* as a line that no terminal, database or message can take for anything else."""
+    return _UNPRESENTABLE.sub("\N{REPLACEMENT CHARACTER}", text)[:most_characters]
 
 
-def _presentable(label: str) -> str:
-    return _UNPRESENTABLE.sub("\N{REPLACEMENT CHARACTER}", label)[:_LABEL_CHARACTERS]
+def _nanos(usd: object) -> int:
+    return _read_money(nanos_from_usd, usd)
 
 
-_LABEL_CHARACTERS: Final = 80
+def _signed_nanos(usd: object) -> int:
+    return _read_money(signed_nanos_from_usd, usd)
+
+
+def _read_money(convert: Callable[[Decimal | int], int], usd: object) -> int:
+    # `type`, because a bool is an int.
+    if type(usd) is not int and not isinstance(usd, Decimal):
+        raise PydanticCustomError("not_a_number", "not a number")
+    try:
+        return convert(usd)
+    except ImplausibleMoney as refusal:
+        raise PydanticCustomError("implausible", "{why}", {"why": str(refusal)}) from None
+
+
+def _instant(text: object) -> datetime:
+    try:
+        at = datetime.fromisoformat(text if isinstance(text, str) else "")
+        utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        utc = None
+    # Beyond these years a date means "never" or nothing, and local calendars end.
+    if utc is None or not 2000 <= utc.year < 2200:
+        raise PydanticCustomError("not_an_instant", "not an instant")
+    return utc.replace(microsecond=0)
+
+
+def _count(number: object) -> int:
+    if isinstance(number, str) and _DIGITS.fullmatch(number):
+        return int(number)
+    if isinstance(number, Decimal) and number.is_finite() and abs(number) <= _MOST and number == int(number):
+        number = int(number)
+    if type(number) is not int or not 0 <= number <= _MOST:
+        raise PydanticCustomError("not_a_count", "not a count")
+    return number
+
+
+def _shown(text: object, *, most_characters: int) -> str | None:
+    if not isinstance(text, str) or not text or _WHOLE_KEY.search(text):
+        return None
+    return presentable(text, most_characters)
+
+
+def _readable(value: object, believe: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return believe(value)
+    except ValidationError:
+        return None
+
+
+Nanos = Annotated[int, PlainValidator(_nanos)]
+SignedNanos = Annotated[int, PlainValidator(_signed_nanos)]
+Instant = Annotated[datetime, PlainValidator(_instant)]
+"""In UTC, and on the second it lies in."""
+Count = Annotated[int, PlainValidator(_count)]
+"""A whole number from zero on, in digits or as a string of them."""
+Name = Annotated[str | None, PlainValidator(partial(_shown, most_characters=80))]
+"""What somebody called something, made presentable. None for nothing, and for what holds a whole key."""
+Slug = Annotated[str | None, PlainValidator(partial(_shown, most_characters=200))]
+"""A `Name` out of a catalogue, where some are long."""
+Session = Annotated[str | None, PlainValidator(partial(_shown, most_characters=128))]
+Readable: Final = WrapValidator(_readable)
+"""For what is only shown: None if it cannot be read."""
+
+_PLAIN_WORDS: Final = {
+    "missing": "missing",
+    "model_type": "not an object",
+    "string_type": "not a string",
+    "bool_type": "not true or false",
+    "list_type": "not a list",
+}
+_MOST: Final = 10**15
+_DIGITS: Final = re.compile(r"[0-9]{1,15}")
+_WHOLE_KEY: Final = re.compile(r"sk-or-[\w-]{24,}")
 # Control characters, line separators, turns of writing direction, and surrogates, which no database can hold.
 _UNPRESENTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -7,23 +7,28 @@ is an integer too long for any counter, so that its size can be judged like any 
 
 import codecs
 import json
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 
 class NotStrictJson(ValueError):
     """These bytes are not JSON that can be believed. The text says why, and holds nothing of the bytes."""
 
 
-def read_json(body: bytes | bytearray) -> Any:
+def read_json(body: bytes | bytearray, made_of: Callable[[dict[str, Any]], Any] = lambda members: members) -> Any:
     """Return the one JSON value that *body* is, in UTF-8 with or without a byte order mark.
+
+    Args:
+        body: the text.
+        made_of: what becomes of each object the moment it has been read, innermost first.
 
     Raises:
         NotStrictJson: whatever is wrong, at any depth and length.
     """
     # Raised outside the handlers: the errors below keep the whole body as an attribute.
     try:
-        return _DECODER.decode(body.removeprefix(codecs.BOM_UTF8).decode())
+        return _decoder(made_of).decode(body.removeprefix(codecs.BOM_UTF8).decode())
     except NotStrictJson as refusal:
         why = str(refusal)
     except UnicodeDecodeError as error:
@@ -35,6 +40,15 @@ def read_json(body: bytes | bytearray) -> Any:
     except ArithmeticError:
         why = "a number beyond every range"
     raise NotStrictJson(why)
+
+
+def _decoder(made_of: Callable[[dict[str, Any]], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=lambda pairs: made_of(_object(pairs)),
+        parse_float=Decimal,
+        parse_int=_integer,
+        parse_constant=_constant,
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -51,8 +65,3 @@ def _integer(digits: str) -> int | Decimal:
 
 def _constant(_name: str) -> NoReturn:
     raise NotStrictJson("NaN and Infinity are not JSON")
-
-
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=Decimal, parse_int=_integer, parse_constant=_constant
-)
