@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from reckon.core import deltas, noticing, ownership
+from reckon.core import deltas, key_news, noticing, ownership
 from reckon.core.alerts import Alert, Transition
 from reckon.core.closing import OpenDays, close_days
 from reckon.core.deltas import Sight
+from reckon.core.key_news import KeysBefore
 from reckon.core.noticing import Counted, Noticed, NoticePolicy, Remembered
 from reckon.core.outbox import Outgoing
 from reckon.core.ownership import Missing, OwnerRule
@@ -38,7 +39,7 @@ from reckon.core.records import (
     WatchedKey,
     WindowSpend,
 )
-from reckon.core.sweeps import Sweep
+from reckon.core.sweeps import KeyAbout, Sweep, Workspace
 from reckon.core.windows import day_start, day_window, grain_start, local_date
 
 _LONGEST_WAIT: Final = timedelta(hours=1)
@@ -78,6 +79,8 @@ class State:
     last_sweeps: Mapping[str, datetime] = field(default_factory=dict)
     """When the last complete sweep of each workspace began."""
     noticing: Remembered = field(default_factory=Remembered)
+    abouts: Mapping[str, KeyAbout] = field(default_factory=dict)
+    """What the last sweeps told of each key beside its counters, by hash; where this poll has swept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class Plan:
     """Those that changed, as they stand now."""
     transitions: tuple[Transition, ...] = ()
     outgoing: tuple[Outgoing, ...] = ()
+    abouts: tuple[KeyAbout, ...] = ()
+    """Of the keys of which a sweep told something new beside their counters."""
+    workspaces: tuple[Workspace, ...] = ()
+    """Those that a sweep listed."""
 
 
 def is_set(now: datetime) -> bool:
@@ -189,6 +196,10 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
         )
         noticed = noticing.notice(state.noticing, done, policy.notice, now)
 
+    news: tuple[Outgoing, ...] = ()
+    if poll.sweep and policy.notice:
+        known = KeysBefore(state.keys, state.abouts, state.last_sweeps)
+        news = key_news.tell(known, keys, poll.sweep, policy.notice.people, now)
     changed, seen_again = _changes(state, keys)
     return Plan(
         at=now,
@@ -210,7 +221,9 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
         spend_nanos=sum(window.spend_nanos for window in windows if window.meter is Meter.CREDITS),
         alerts=noticed.alerts,
         transitions=noticed.transitions,
-        outgoing=noticed.outgoing,
+        outgoing=(*noticed.outgoing, *news),
+        abouts=tuple(_new_abouts(state, poll.sweep)) if poll.sweep else (),
+        workspaces=tuple(swept.workspace for swept in poll.sweep.workspaces) if poll.sweep else (),
     )
 
 
@@ -245,6 +258,10 @@ def _unswept(keys: Mapping[str, KeyState], poll: Poll) -> Iterator[Failure]:
     for key in keys.values():
         if key.watched and key.workspace is not None and key.hash not in told and key.workspace not in believed:
             yield replace(trouble, key_hash=key.hash, detail=f"the sweep failed: {trouble.detail}")
+
+
+def _new_abouts(state: State, sweep: Sweep) -> Iterator[KeyAbout]:
+    return (key.about for key in sweep.keys if state.abouts.get(key.hash) != key.about)
 
 
 def _claimed(key: KeyState | None, snapshot: Snapshot) -> KeyState:

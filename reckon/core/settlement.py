@@ -35,6 +35,8 @@ MOST_ASKERS: Final = 32
 _AT_ONCE: Final = timedelta(seconds=1)
 _SHORTEST_REST: Final = timedelta(seconds=5)
 _LONGEST_REST: Final = timedelta(hours=1)
+_REST_FOR_A_PERSON: Final = timedelta(minutes=5)
+"""What only a person can mend is not mended within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,8 @@ def _refused(waiting: Pending, lookup: NotFound, may_be_asked: int, policy: Sett
         return replace(waiting, refusals=refusals, due_at=whole_second(now + _AT_ONCE))
     if lookup.reason is Unfound.NOT_OURS:
         return replace(waiting, refusals=refusals, due_at=None, expired=ExpiryReason.ANOTHER_ACCOUNTS)
-    return replace(waiting, refusals=0, due_at=whole_second(now + _rest(waiting, lookup, policy)))
+    rest = max(_REST_FOR_A_PERSON, _rest(waiting, lookup, policy))
+    return replace(waiting, refusals=0, due_at=whole_second(now + rest))
 
 
 def _rest(waiting: Pending, lookup: NotFound, policy: SettlePolicy) -> timedelta:

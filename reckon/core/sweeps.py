@@ -21,6 +21,25 @@ class Workspace:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyAbout:
+    """What the account tells of a key beside its counters. None is what was not told."""
+
+    hash: str
+    disabled: bool | None = None
+    limit_nanos: int | None = None
+    """What OpenRouter lets it spend; None also without a limit."""
+    limit_remaining_nanos: int | None = None
+    limit_reset: str | None = None
+    """`daily`, `weekly`, `monthly`; None for a limit that never resets."""
+    include_byok_in_limit: bool | None = None
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    creator: str | None = None
+    """OpenRouter's id of the person who made it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SweptKey:
     """One key as the account lists it. Its counters are sure; of everything else, None is what could not be read."""
 
@@ -43,6 +62,22 @@ class SweptKey:
     """OpenRouter's id of the person who made it."""
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
+
+    @property
+    def about(self) -> KeyAbout:
+        """What is kept of it beside its counters."""
+        return KeyAbout(
+            hash=self.hash,
+            disabled=self.disabled,
+            limit_nanos=self.limit_nanos,
+            limit_remaining_nanos=self.limit_remaining_nanos,
+            limit_reset=self.limit_reset,
+            include_byok_in_limit=self.include_byok_in_limit,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            last_used_at=self.last_used_at,
+            creator=self.creator,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ _log = structlog.get_logger()
 
 _BETWEEN_COMMITS_SECONDS: Final = 0.05
 _WAITING_FOR_EACH_WORKER: Final = 8
+_NOBODY_TO_ASK_SECONDS: Final = 300
 _ROUNDS_BEFORE_REST: Final = 2
 _REST: Final = timedelta(seconds=5)
 
@@ -164,7 +165,7 @@ class Settler:
             waiting = await under_way.next()
             asker = self._askers.next_for(waiting)
             if asker is None:
-                lookup: Lookup = NotFound(Unfound.BUSY, "no key to ask with")
+                lookup: Lookup = NotFound(Unfound.BUSY, "no key to ask with", _NOBODY_TO_ASK_SECONDS)
             elif seconds := self._rest.left_seconds():
                 lookup = NotFound(Unfound.BUSY, "OpenRouter is left alone for a while", seconds)
             else:

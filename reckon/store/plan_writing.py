@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, bindparam, select, update
 
 from reckon.core.plans import Plan
-from reckon.store import alerts, histories, outbox, rows
+from reckon.store import abouts, alerts, histories, outbox, rows
 from reckon.store.matching import among
 from reckon.store.reading import BALANCES_ASKED_AT, POLLED_AT, SWEPT_PREFIX, ZONE
 from reckon.store.tables import (
@@ -31,6 +31,7 @@ def write_plan(connection: Connection, plan: Plan) -> None:
     owner_ids = _save(connection, OWNER, OWNER.c.name, [rows.owner_row(owner) for owner in plan.owners])
     key_ids = _save(connection, KEY, KEY.c.hash, [rows.key_row(key, owner_ids) for key in plan.keys])
     _touch(connection, plan)
+    abouts.write(connection, plan.abouts, plan.workspaces, key_ids)
     insert_rows(connection, SNAPSHOT, [rows.snapshot_row(key_ids[key_hash], row) for key_hash, row in plan.snapshots])
     insert_rows(
         connection,

@@ -33,10 +33,11 @@ from reckon.core.records import (
     StoredSnapshot,
     WatchedKey,
 )
+from reckon.core.sweeps import KeyAbout
 from reckon.core.totals import KeyTotal
 from reckon.core.verify import Difference, KeyHistory
 from reckon.core.windows import Window, day_window, local_date
-from reckon.store import alerts, calls, histories, outbox, pending, rollups, rows
+from reckon.store import abouts, alerts, calls, histories, outbox, pending, rollups, rows
 from reckon.store.call_totals import call_totals
 from reckon.store.matching import among
 from reckon.store.tables import BALANCE, CORRECTION, DUE, GAP, KEY, META, OWNER, OWNER_DAY, SNAPSHOT, WINDOW_TOTAL
@@ -90,7 +91,8 @@ class Reading:
         if seen:
             after = watched_now(keys, watched, policy.rules, seen.sweep, goes_on=policy.sweeps)
             remembered = self._remembered(keys, calendar, policy, now, seen=seen, watched=after)
-        return State(keys, self._dips(keys.values()), days, swept, remembered)
+        known_of_keys = self.key_abouts() if seen and seen.sweep else {}
+        return State(keys, self._dips(keys.values()), days, swept, remembered, known_of_keys)
 
     def every_key(self) -> list[KeyState]:
         """Return every key ever known, by owner and name."""
@@ -243,6 +245,14 @@ class Reading:
         """Return the last date that each digest reported, by its name: `digest:daily`."""
         digests = select(DUE.c.what, DUE.c.value).where(DUE.c.what.startswith(DIGEST_PREFIX), DUE.c.value.is_not(None))
         return {row.what: date.fromisoformat(row.value) for row in self.connection.execute(digests)}
+
+    def key_abouts(self) -> dict[str, KeyAbout]:
+        """Return what the last sweep that saw each key told of it beside its counters, by hash."""
+        return abouts.key_abouts(self.connection)
+
+    def workspaces(self) -> dict[str, str | None]:
+        """Return the name of each workspace that a sweep has listed, by id."""
+        return abouts.workspaces(self.connection)
 
     # --- Generations -------------------------------------------------------------------------------------------------
 

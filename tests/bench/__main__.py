@@ -1,6 +1,6 @@
 """`python -m tests.bench [--long] [NAME...]`: every figure beside its rival, in one run.
 
-Exits with 1 if a goal was missed. With `--long`, what can be is measured at the full size that its goal speaks of, which
+Exits with 1 if a goal was missed. With `--long`, what can be is measured at the full size that its goal speaks of: it
 takes many minutes.
 """
 

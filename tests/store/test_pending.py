@@ -176,6 +176,9 @@ def test_one_that_had_settled_and_is_not_found_again_keeps_its_cost_and_is_asked
     assert counted(store) == {GenerationState.PENDING: 0, GenerationState.EXPIRED: 0}
     assert totals(store) == {(): (1, 1_000, 0)}
 
+    hand_in(store, handed("a", credits_nanos=2_000), now=NOON + 24 * HOUR)
+    assert [each.id for each in claim(store, NOON + 25 * HOUR)] == ["a"]  # nothing of the first time was left standing
+
 
 def test_a_crash_while_handing_in_leaves_nothing_and_the_next_try_everything(store):
     for number in range(40):
