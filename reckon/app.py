@@ -9,16 +9,21 @@ from datetime import UTC, date, datetime
 from typing import Self
 
 from reckon.config import Settings, owner_map
-from reckon.core import attribution, reconcile, reports, verify
+from reckon.core import attribution, key_outlook, reports, verify
 from reckon.core.alerts import Alert, Transition
+from reckon.core.funds import Funds
 from reckon.core.generations import Call, GenerationState
+from reckon.core.key_outlook import KeyOutlook
 from reckon.core.outbox import Delivery, DeliveryState
-from reckon.core.reconcile import Books, DayFound
+from reckon.core.reconcile import Books
 from reckon.core.records import Balance, KeyState, OwnerState
 from reckon.core.reports import OF_CALLS, Dimension, Ledger, SpendReport
 from reckon.core.verify import Difference
-from reckon.core.windows import Window, day_window, local_date
+from reckon.core.windows import Window, local_date
 from reckon.store import Store, open_store
+from reckon.store.books import books_of
+from reckon.store.explaining import explaining
+from reckon.store.funds import funds_of
 
 Clock = Callable[[], datetime]
 
@@ -57,9 +62,7 @@ class App:
             asked = reports.asked_windows(pieces, everything=span is None)
             held = ledger.totals(asked)
             gaps = ledger.gaps(window)
-            named = [(name, edges) for (name, _), edges in zip(pieces, asked, strict=True)]
-            settled = ledger.call_totals(named, attribution.fields_to_read(by), zone)
-            unsettled = [ledger.unsettled(edges) for edges in asked]
+            settled, unsettled = explaining(ledger, asked, by, keys, zone=zone, now=now)
         found = Ledger(keys, pieces, held, gaps)
         report = reports.spend(found, self.owner_map, of_counters, window, zone=zone, now=now)
         names = [name for name, _ in pieces]
@@ -83,25 +86,15 @@ class App:
 
     def books(self, day: date | None = None) -> Books:
         """Return *day* reconciled, or the running local day."""
-        zone = self.settings.timezone
-        day = day or local_date(self.clock(), zone)
-        window = day_window(day, zone)
-        by_key = frozenset({"owner", "key_hash"})
+        now, zone = self.clock(), self.settings.timezone
         with self.store.reading() as ledger:
-            stretches = reconcile.unwatched(ledger.every_key(), window)
-            # Keys that were first or last seen in the same second share a stretch, and it is read once.
-            edges = {edge: None for found in stretches.values() for _, edge in found}
-            totals = dict(zip(edges, ledger.call_totals([(None, edge) for edge in edges], by_key, zone), strict=True))
-            found = DayFound(
-                counters=ledger.totals([window])[0],
-                settled=ledger.call_totals([(None, window)], by_key, zone)[0],
-                unsettled=ledger.unsettled(window),
-                unseen={
-                    reason: [(key_hash, total) for key_hash, edge in of_keys for total in totals[edge]]
-                    for reason, of_keys in stretches.items()
-                },
-            )
-        return reconcile.books(day, window, found)
+            (found,) = books_of(ledger, [day or local_date(now, zone)], zone, now)
+        return found
+
+    def funds(self) -> Funds | None:
+        """Return what is left of the account's credits and how fast they go; None where nobody may see it."""
+        with self.store.reading() as ledger:
+            return funds_of(ledger, self.clock())
 
     def keys(self) -> list[KeyState]:
         """Return every key the ledger knows, and those of the map it has not met."""
@@ -110,6 +103,14 @@ class App:
         met = {(key.owner, key.name) for key in known if key.watched}
         unmet = [KeyState("", owner, name, watched=True) for owner, name in self.owner_map.keys]
         return [*known, *(key for key in unmet if (key.owner, key.name) not in met)]
+
+    def key_outlooks(self) -> list[KeyOutlook]:
+        """Return the same keys as `keys`, each with what lies ahead of it."""
+        known, now = self.keys(), self.clock()
+        with self.store.reading() as ledger:
+            abouts, workspaces = ledger.key_abouts(), ledger.workspaces()
+            totals = ledger.totals([key_outlook.last_day(now)])[0]
+        return key_outlook.outlooks(known, abouts, workspaces, totals, owners=[*self.settings.owners], now=now)
 
     def watched_keys(self) -> list[KeyState]:
         """Return the keys that are asked for, as far as the ledger has met them."""
@@ -175,7 +176,7 @@ class App:
                     if progress:
                         progress(done, in_all)
                 owners = ledger.every_owner()
-                closed = ledger.owner_days()
+                closed = ledger.owner_days(counted_only=True)
                 days = verify.days_to_check(owners, closed, ledger.zone() or self.settings.timezone)
                 held = ledger.totals([window for _, window in days])
                 by_day = {day: totals for (day, _), totals in zip(days, held, strict=True)}

@@ -16,21 +16,28 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanag
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx
 import structlog
 
 from reckon.app import Clock, system_clock
 from reckon.config import Secrets, Settings, settle_policy, unbuilt
+from reckon.core.activity_days import next_morning
+from reckon.core.analytics_plan import LOOK_EVERY
 from reckon.core.generations import Handed, Intake
+from reckon.core.plans import Plan
+from reckon.core.records import KeyState
+from reckon.documents.activity import days_document, swept_document
 from reckon.errors import ReckonError
+from reckon.jobs.activity import Meanwhile
 from reckon.jobs.settle import Tally
 from reckon.pulse import Beat, Pulse
 from reckon.store import open_store
 from reckon.systemd import ServiceManager
 from reckon.ticker import Ticker
 from reckon.watch import Watcher, in_a_thread_of_its_own, new_holder, open_watcher, require_something_to_watch
+from reckon.web.catching_up import CatchingUp
 from reckon.web.intake_queue import WaysIn
 from reckon.web.server import served, surface
 
@@ -43,6 +50,9 @@ _RHYTHM: Final = MappingProxyType(
         "spool": timedelta(seconds=5),
         "settle": timedelta(seconds=20),
         "digest": timedelta(seconds=20),
+        "activity": timedelta(minutes=10),
+        "analytics": timedelta(seconds=20),
+        "account": timedelta(minutes=10),
     }
 )
 """How often everybody is knocked at even if nothing calls for it."""
@@ -148,6 +158,7 @@ class Daemon:
         self._looked_at: datetime | None = None
         self._look_at: datetime | None = None
         self._digest_skipped = 0
+        self._analysed_at: datetime | None = None
         self._is_reloading = False
         self.pulse = Pulse(clock())
 
@@ -187,15 +198,17 @@ class Daemon:
         opened.callback(self._store.close)
         self._watching = await opened.enter_async_context(_Replaceable())
         self._watcher = await self._opened(settings)
+        await self._learn_names()
         self._secrets_at_start = self._watcher.secrets
         if later := unbuilt(settings):
             _log.warning("config.without_effect", settings=list(later))
         ways_in = WaysIn(
-            names=lambda: self._watcher.names,
+            names=lambda: self._names,
             hand_in=self._hand_in,
             thread=self._store.thread,
             on_handed_in=self._workers["settle"].knock,
             settle=self._settle_for_somebody,
+            catching_up=CatchingUp(sweep=self._sweep_for_somebody, backfill=self._backfill_for_somebody),
         )
         web = surface(lambda: self._watcher.app, self.pulse, self._watcher.http_token, settings.http.listen, ways_in)
         await opened.enter_async_context(served(web, settings.http.listen))
@@ -231,6 +244,13 @@ class Daemon:
             "deliver": Beat("deliver", _STILL_SECONDS),
             "digest": Beat("digest", _STILL_SECONDS),
             "settle": Beat("settle", _STILL_SECONDS, lambda: self._watcher.settler.asked),
+            "activity": Beat(
+                "activity", _STILL_SECONDS, lambda: reader.asked if (reader := self._watcher.activity_reader) else 0
+            ),
+            "analytics": Beat(
+                "analytics", _STILL_SECONDS, lambda: analyst.asked if (analyst := self._watcher.analyst) else 0
+            ),
+            "account": Beat("account", _STILL_SECONDS),
             "spool": Beat("spool", _STILL_SECONDS, lambda: self._watcher.spool and self._watcher.spool.lines),
         }
         self.pulse.beats.update(beats)
@@ -239,6 +259,9 @@ class Daemon:
             "deliver": self._deliver,
             "digest": self._digest,
             "settle": self._settle,
+            "activity": self._read_activity,
+            "analytics": self._look_at_analytics,
+            "account": self._watch_account,
             "spool": self._take_spool,
         }
         # Nobody asks for a reload for years, and nothing is wrong: its beat is not watched.
@@ -267,7 +290,14 @@ class Daemon:
             self._say_status()
             if done.plan.outgoing:
                 self._workers["deliver"].knock()
+            if any(row.n == 1 for _, row in done.plan.snapshots):
+                self._workers["activity"].knock()
+            await self._learn_names()
         self.pulse.looked()
+
+    async def _learn_names(self) -> None:
+        """Learn whom and which key a name means: a poll may have shown keys that nobody knew."""
+        self._names = await asyncio.get_running_loop().run_in_executor(self._store.thread, self._watcher.names)
 
     def _is_wanted_elsewhere(self) -> bool:
         return self._stop.is_set() or self._is_reloading
@@ -305,12 +335,35 @@ class Daemon:
         if due := await settler.next_due():
             self._workers["settle"].knock_in(max(due - self._clock(), _SHORTEST_PAUSE))
 
+    async def _read_activity(self) -> None:
+        """Read the finished days that are due, and come back in the morning."""
+        now = self._clock()
+        await self._watcher.activity(now, is_enough=self._is_wanted_elsewhere)
+        self._workers["activity"].knock_in(next_morning(now) - now)
+
+    async def _look_at_analytics(self) -> None:
+        """Look at analytics every few minutes, after the first poll: keys have to be known before their money is."""
+        now = self._clock()
+        if self._analysed_at and self._analysed_at <= now < self._analysed_at + LOOK_EVERY:
+            return
+        if self.pulse.has_looked:
+            # Should it fail, or the configuration be reloaded, it is not asked again at once.
+            self._analysed_at = now
+            look = await self._watcher.analytics(now, is_enough=self._is_wanted_elsewhere)
+            if look and look.listed:
+                self._workers["settle"].knock()
+
+    async def _watch_account(self) -> None:
+        """Judge the books and the balance, after the first poll: what has passed meanwhile is no news."""
+        if self.pulse.has_looked and await self._watcher.watch_account(self._clock()):
+            self._workers["deliver"].knock()
+
     async def _take_spool(self) -> None:
         """Take the files of generations that have arrived."""
-        spool, names = self._watcher.spool, self._watcher.names
+        spool = self._watcher.spool
         if spool is None:
             return
-        taken = await in_a_thread_of_its_own(partial(spool.take, names, self._hand_in_from_elsewhere))
+        taken = await in_a_thread_of_its_own(partial(spool.take, self._names, self._hand_in_from_elsewhere))
         if taken:
             self._workers["settle"].knock()
 
@@ -327,12 +380,42 @@ class Daemon:
         if expired:
             ask_again = partial(self._store.ask_again, None, settle_policy(self._watcher.app.settings), self._clock())
             await asyncio.get_running_loop().run_in_executor(self._store.thread, ask_again)
-        patience = asyncio.get_running_loop().time() + _MOST_SECONDS_FOR_SOMEBODY
-        is_enough = lambda: self._is_wanted_elsewhere() or asyncio.get_running_loop().time() > patience  # noqa: E731
+        is_enough = self._patience()
         async with self._workers["settle"].idle:
             tally = await self._watcher.settler.settle(is_enough=is_enough)
         self._workers["settle"].knock()
         return tally
+
+    async def _sweep_for_somebody(self, since: datetime | None) -> dict[str, Any]:
+        """Poll every key unless that was done, and read the days gone by, for somebody who waits for it."""
+        plans: list[Plan] = []
+        if since is None:
+            since = self._clock().replace(microsecond=0)
+            async with self._workers["poll"].idle:
+                plans = await self._watcher.poll_everything(self._clock())
+            for plan in plans:
+                self.pulse.committed(plan)
+            self._workers["deliver"].knock()
+        async with self._workers["activity"].idle:
+            tally = await self._watcher.activity_since(since, Meanwhile(self._patience()))
+        keys = await self._known_keys()
+        return {**swept_document(plans, keys), "days": days_document(tally, keys, since)}
+
+    async def _backfill_for_somebody(self, days: int, since: datetime | None) -> dict[str, Any]:
+        """Read the last *days* days, for somebody who waits for it."""
+        since = since or self._clock().replace(microsecond=0)
+        async with self._workers["activity"].idle:
+            tally = await self._watcher.backfill(days, since, Meanwhile(self._patience()))
+        return days_document(tally, await self._known_keys(), since)
+
+    async def _known_keys(self) -> list[KeyState]:
+        return await asyncio.get_running_loop().run_in_executor(self._store.thread, self._watcher.app.watched_keys)
+
+    def _patience(self) -> Callable[[], bool]:
+        """Return what tells when somebody has waited long enough, or we are wanted elsewhere."""
+        time = asyncio.get_running_loop().time
+        deadline = time() + _MOST_SECONDS_FOR_SOMEBODY
+        return lambda: self._is_wanted_elsewhere() or time() > deadline
 
     async def _reload(self) -> None:
         """Put the configuration as it is now in the place of the one in force; a bad one changes nothing."""
@@ -354,6 +437,7 @@ class Daemon:
             self._watcher = watcher
             self._look_at = None
             await self._watching.close_former()
+            await self._learn_names()
         self._take_in(settings)
         self.pulse.reload_refused = None
         self.pulse.needs_restart = tuple(needs_restart(self._at_start, settings))
@@ -418,6 +502,8 @@ class Daemon:
             worker.forget_knocks()
         with suppress(ReckonError):
             await self._watcher.deliverer.give_back()
+            if self._watcher.analyst:
+                await self._watcher.analyst.give_back()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

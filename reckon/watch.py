@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from reckon.app import App, Clock, system_clock
 from reckon.config import Secrets, Settings, digest_policy, ledger_policy, open_secrets, settle_policy
+from reckon.core.activity_days import ActivityTally
 from reckon.core.generations import Handed, Intake
 from reckon.core.outbox import Delivery
 from reckon.core.ownership import key_hash
@@ -29,6 +30,9 @@ from reckon.core.plans import Plan
 from reckon.core.records import UNOWNED, WatchedKey
 from reckon.errors import ConfigError, SourceUnavailable, StoreError
 from reckon.handing_in import Names
+from reckon.jobs.account import watch_account
+from reckon.jobs.activity import ActivityReader, ActivityTerms, Meanwhile
+from reckon.jobs.analytics import Analyst, AnalystTerms, Look
 from reckon.jobs.deliver import Deliverer, deliver_now
 from reckon.jobs.digest import digest
 from reckon.jobs.poll import Polled, Terms, poll
@@ -37,7 +41,7 @@ from reckon.jobs.spool import Spool
 from reckon.observe import configure
 from reckon.ports import Sink
 from reckon.sinks.console import ConsoleSink
-from reckon.sources.openrouter import AccountSource, OpenRouterClient, OpenRouterSource
+from reckon.sources.openrouter import AccountSource, Analytics, DaySource, OpenRouterClient, OpenRouterSource
 from reckon.store import Store, open_store
 
 _T = TypeVar("_T")
@@ -46,6 +50,10 @@ _BALANCE_BY_KEYS_EVERY: Final = timedelta(days=1)
 """Without a management key every key is asked whether it may see the balance; most may not, so this is rare."""
 _PATIENCE_AT_THE_COMMAND_LINE: Final = timedelta(seconds=3)
 _BETWEEN_CLAIMS_SECONDS: Final = 0.2
+NO_DAYS_TOLD: Final = (
+    "Days gone by are told to management keys alone, of the keys that they sweep. Make one at"
+    " https://openrouter.ai/settings/management-keys, and set openrouter.management_key."
+)
 _FEWEST_OWNERS: Final = 16
 """Of more owners than this no replica takes all at once, so that several divide the work."""
 
@@ -62,8 +70,10 @@ class Watcher:
     """Who is asked about single keys and generations."""
     deliverer: Deliverer
     settler: Settler
-    names: Names
-    """Whom and which key somebody means who hands in a generation."""
+    activity_reader: ActivityReader | None
+    """Who reads finished days; None without a management key, which is what it takes."""
+    analyst: Analyst | None
+    """Who looks at analytics; None without a management key, likewise."""
     spool: Spool | None
     """Where files of generations arrive, if there is such a place."""
     holder: str
@@ -109,6 +119,41 @@ class Watcher:
         plan = await digest(self.app.store, digest_policy(self.app.settings), now)
         return bool(plan.outgoing)
 
+    async def analytics(self, now: datetime, *, is_enough: Callable[[], bool] = lambda: False) -> Look | None:
+        """Look at analytics once; None where there is nothing to look at, or another replica does. See `Analyst`."""
+        return await self.analyst.look(now, is_enough=is_enough) if self.analyst else None
+
+    async def activity(self, now: datetime, *, is_enough: Callable[[], bool] = lambda: False) -> ActivityTally:
+        """Read the finished days that are due at *now*. See `reckon.jobs.activity`."""
+        if self.activity_reader is None:
+            return ActivityTally()
+        return await self.activity_reader.read(now, meanwhile=Meanwhile(is_enough))
+
+    async def activity_since(self, since: datetime, meanwhile: Meanwhile) -> ActivityTally:
+        """Read finished days as far as they were not read or tried since an instant, due or not."""
+        if self.activity_reader is None:
+            return ActivityTally()
+        return await self.activity_reader.read(self.app.clock(), since=since, meanwhile=meanwhile)
+
+    async def backfill(self, days: int, since: datetime, meanwhile: Meanwhile) -> ActivityTally:
+        """Read the last *days* finished days as far as they are not known and were not tried since an instant.
+
+        Raises:
+            SourceUnavailable: there is no management key, or no sweep with it: nobody tells of days gone by.
+        """
+        if self.activity_reader is None or not self.app.settings.sweeps:
+            raise SourceUnavailable(NO_DAYS_TOLD)
+        lately = await self.activity_reader.read(self.app.clock(), since=since, meanwhile=meanwhile)
+        if lately.left or lately.closed or lately.is_elsewhere:
+            return lately
+        older = await self.activity_reader.fill(days, self.app.clock(), since=since, meanwhile=meanwhile)
+        return lately + older
+
+    async def watch_account(self, now: datetime) -> bool:
+        """Judge the books and the balance at *now*; return whether there is something to tell."""
+        plan = await watch_account(self.app.store, self.app.settings.timezone, now)
+        return bool(plan.outgoing)
+
     async def deliver(self) -> list[Delivery]:
         """Deliver what the outbox holds, as far as it can be done at once, and leave the rest to whoever comes next."""
         try:
@@ -116,6 +161,19 @@ class Watcher:
         finally:
             with suppress(StoreError):  # the lease will run out
                 await self.deliverer.give_back()
+
+    def names(self) -> Names:
+        """Return whom and which key somebody means who hands in a generation; reads the ledger.
+
+        A key that a sweep has found goes by the name it has there.
+
+        Raises:
+            StoreError: the ledger could not be read.
+        """
+        named = {entry.hash for entry in self.watched}
+        swept = [key for key in self.app.watched_keys() if key.hash not in named]
+        found = [*self.watched, *(WatchedKey(key.hash, key.owner, key.name) for key in swept)]
+        return Names(found, self.app.settings.owners)
 
     def hand_in(self, handed: Sequence[Handed], now: datetime) -> Intake:
         """Write down what was handed in, to be asked for; runs on the ledger's thread.
@@ -199,6 +257,8 @@ async def open_watcher(
             management_key=secrets.management_key,
             concurrency=settings.poll.concurrency,
         )
+        # One for everybody who asks, or its limit does not hold.
+        analytics = Analytics(client, secrets.management_key) if secrets.management_key else None
         holder = holder or new_holder()
         watched = [WatchedKey(key.hash, key.owner, key.name) for key in secrets.keys]
         yield Watcher(
@@ -208,7 +268,8 @@ async def open_watcher(
             single=source,
             deliverer=Deliverer(sink, store, clock=clock, holder=holder, lease=settings.store.lease),
             settler=_settler(settings, secrets, source, store, holder, clock),
-            names=Names(watched, settings.owners),
+            activity_reader=_activity_reader(settings, secrets, client, analytics, store, holder, clock),
+            analyst=_analyst(settings, watched, analytics, store, holder),
             spool=Spool(settings.ingest.spool) if settings.ingest.spool else None,
             holder=holder,
             secrets=secrets,
@@ -222,6 +283,39 @@ def _account(
         return None
     concurrency = settings.poll.concurrency
     return AccountSource(client, single, secrets.management_key, clock=clock, concurrency=concurrency)
+
+
+def _activity_reader(  # noqa: PLR0917 - all that a watcher is made of
+    settings: Settings,
+    secrets: Secrets,
+    client: OpenRouterClient,
+    analytics: Analytics | None,
+    store: Store,
+    holder: str,
+    clock: Clock,
+) -> ActivityReader | None:
+    if secrets.management_key is None or analytics is None:
+        return None
+    terms = ActivityTerms(
+        zone=settings.timezone,
+        holder=holder,
+        lease=settings.store.lease,
+        concurrency=settings.poll.concurrency,
+    )
+    return ActivityReader(DaySource(client, secrets.management_key, analytics, clock=clock), store, terms)
+
+
+def _analyst(
+    settings: Settings, watched: Sequence[WatchedKey], analytics: Analytics | None, store: Store, holder: str
+) -> Analyst | None:
+    if analytics is None:
+        return None
+
+    def hand_in(handed: Sequence[Handed], now: datetime) -> Intake:
+        return store.hand_in(handed, settle_policy(settings), now, watched)
+
+    terms = AnalystTerms(settings.timezone, holder, frozenset(key.hash for key in watched), hand_in)
+    return Analyst(analytics, store, terms)
 
 
 def _settler(  # noqa: PLR0917 - all that a watcher is made of

@@ -7,6 +7,7 @@ before there is any ledger at all. One thing that is wrong never keeps another f
     records      what a check found
     machine      the configuration file, the ledger and the library under it
     openrouter   each key: what it is, what it may do and see; and whose clock is right
+    account      the sources that a management key opens; whether the owner map fits the account's keys
     slack        whoever is told: the token, its scopes, the channel; and a sample alert
 """
 

@@ -27,10 +27,13 @@ from reckon.cli import (
     doctor,
     generations,
     health,
+    init,
+    keys,
     ledger,
     poll,
     spend,
     status,
+    sweep,
 )
 from reckon.errors import ConfigError, ReckonError
 
@@ -50,8 +53,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for family in (
-    *(daemon, poll, spend, generations, books, alerts, digest, ledger),
-    *(status, health, doctor, configuration, demo),
+    *(daemon, poll, sweep, spend, generations, books, alerts, digest, keys, ledger),
+    *(status, health, doctor, init, configuration, demo),
 ):
     family.add_to(app)
 

@@ -1,23 +1,12 @@
 """`reckon books`: one day's numbers side by side, and what lies between them by name."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from reckon.core.reconcile import Books
-
-_WORDS: Final = {
-    "pending": "generations whose cost is still pending",
-    "expired": "generations that were given up",
-    "before_the_first_poll": "generations from before their key was first polled",
-    "since_the_last_poll": "generations since their key was last polled",
-    "corrected": "corrections of the counters",
-    "never_handed_in": "generations that nobody handed in",
-    "pending_at_an_unknown_cost_or_never_handed_in": "pending at an unknown cost, or never handed in",
-    "unexplained": "without a reason",
-}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +21,7 @@ def books(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Whether one day's books balance: what the counters tell, what generations explain, and why they differ.
+    """Whether one day's books balance, and why its numbers differ.
 
     Exits with 0 when they balance, and with 1 when they do not.
     """
@@ -57,14 +46,22 @@ def books(
 def show(found: "Books", *, zone_key: str) -> None:
     """Print the books of one day."""
     from reckon.cli.printing import Column, counted, table
+    from reckon.core.account_messages import WORDS
     from reckon.core.money import dollars
 
     lines = [
         ("Counters", found.counters_nanos),
         (f"Settled: {counted(found.settled, 'generation')}", -found.settled_nanos),
-        *((f"  {_WORDS[reason]}", -nanos) for reason, nanos in found.explained),
+        *((f"  {WORDS[reason]}", -nanos) for reason, nanos in found.explained),
     ]
-    verdict = "The books balance." if found.is_balanced else f"{dollars(found.unexplained_nanos)} has no reason."
+    for other in found.compared:
+        where = "" if other.span == found.window else " (UTC day)"
+        lines += [
+            (f"{other.teller.value.capitalize()}{where}", other.told_nanos),
+            (f"  counters{where}", -other.counters_nanos),
+            *((f"  {WORDS[reason]}", -nanos) for reason, nanos in other.explained),
+        ]
+    verdict = "The books balance." if found.is_balanced else f"{dollars(found.open_nanos)} has no reason."
     unknown = f" {counted(found.pending, 'generation')} wait for their cost." if found.pending else ""
     table(
         [Column("", [name for name, _ in lines]), Column("USD", [dollars(nanos) for _, nanos in lines], "figure")],

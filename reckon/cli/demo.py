@@ -6,6 +6,7 @@ are called as the daemon would call them. With `--serve` the account then goes o
 daemon itself that watches it.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from httpx import AsyncBaseTransport
 
     from reckon.app import Clock
+    from reckon.core.generations import Handed
     from reckon.core.outbox import Delivery
     from reckon.fakes.month import Month
     from reckon.fakes.world import World
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _QUIET: Final = timedelta(hours=1)
 _WATCHFUL: Final = timedelta(minutes=5)
 _TICK_SECONDS: Final = 0.25
+_USED_BY_HAND: Final = "lena-playground"
 
 # Digests go out as soon as what they report is over, since the month ends with its last day.
 _DIGESTS: Final = 'digest = { daily = "00:00", weekly = "mon 00:00", monthly = "1 00:00" }'
@@ -92,14 +95,40 @@ async def _live_the_month(
         unseen = ConsoleSink(StringIO())
         store, lease = watcher.app.store, settings.store.lease
         deliverer = Deliverer(unseen, store, clock=clock, holder=watcher.holder, lease=lease)
+        ran = _Ran(invented)
         with progress_bar() as progress:
             for at in progress.track(instants, description="Living a month"):
                 invented.world.move_to(at)
-                polled = await watcher.poll(at)
                 is_midnight = at.hour == at.minute == 0  # no digest is due at any other time
+                if is_midnight or at > invented.last_day_starts_at:
+                    watcher.hand_in([*ran.until(at)], at)
+                    await watcher.settler.settle()
+                polled = await watcher.poll(at)
                 if (is_midnight and await watcher.digest(at)) or (polled and polled.plan.outgoing):
                     said += await _deliver(deliverer, invented.world)
         await tell(watcher.app, invented, polls=len(instants), said=said)
+
+
+class _Ran:
+    """The generations of the month, handed in by the apps that ran them. One key is used by hand, and nobody tells."""
+
+    def __init__(self, invented: "Month") -> None:
+        self._of_key = {
+            key.hash: (owner, key.hash)
+            for owner in invented.owners
+            for key in invented.keys_of(owner)
+            if key.name != _USED_BY_HAND
+        }
+        self._to_come = deque(sorted(invented.world.generations, key=lambda each: each.at))
+
+    def until(self, at: datetime) -> "Iterator[Handed]":
+        """Yield those that have run before *at* and were not looked at yet."""
+        from reckon.core.generations import Handed
+
+        while self._to_come and self._to_come[0].at < at:
+            each = self._to_come.popleft()
+            if of_key := self._of_key.get(each.key_hash):
+                yield Handed(each.id, *of_key)
 
 
 def _instants(invented: "Month") -> Iterator[datetime]:
@@ -166,7 +195,7 @@ async def _live_on(invented: "Month") -> None:
 
     world, began = invented.world, monotonic()
     for charge in invented.onward():
-        world.spend(charge.key, charge.nanos, at=charge.at)
+        invented.make(charge)
         while world.now < charge.at:
             await asyncio.sleep(_TICK_SECONDS)
             world.move_to(invented.ends_at + timedelta(seconds=monotonic() - began))

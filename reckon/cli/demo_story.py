@@ -11,6 +11,7 @@ from io import BytesIO, TextIOWrapper
 from typing import Any, Final
 
 from reckon.app import App
+from reckon.cli.books import show as show_books
 from reckon.cli.ledger import verified
 from reckon.cli.printing import counted, when
 from reckon.cli.spend_table import show
@@ -33,10 +34,17 @@ async def tell(app: App, invented: Month, *, polls: int, said: Sequence[Delivery
     print()
     show(app.spend([Dimension.DAY], Window(invented.ends_at - _A_WEEK, invented.ends_at)))
 
+    print()
+    show(app.spend([Dimension.REQUESTED_MODEL, Dimension.MODEL]))
+
     told = [delivery for delivery in said if delivery.state is DeliveryState.DELIVERED]
     await _tell_alert(app, invented, told)
     await _tell_digest(app, invented, told)
 
+    print("\nThe books of that day. One key is used by hand, and nobody tells of that:\n")
+    last_day = invented.last_day_starts_at.date()
+    show_books(app.books(last_day), zone_key=app.settings.timezone.key)
+    print()
     verdict = verified(app)
     found = counted(len(verdict.differences), "difference")
     print(f"verify: {counted(verdict.checked, 'snapshot')} read again, {found}.", flush=True)

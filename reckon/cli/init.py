@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from reckon.config import Settings
+    from reckon.config import Secrets, Settings
     from reckon.config.drafting import Draft
-    from reckon.core.sweeps import Sweep
 
 _USUAL_FILE: Final = "reckon.toml"
 _MODE: Final = 0o600
@@ -49,7 +48,6 @@ def init(
         )
     draft = _draft(environ, asks=not yes)
     text = file_text(draft)
-    _loaded(text, environ)  # or it would not be worth writing
     print(text)
     if not (yes or _agreed(f"Write this to {file}?")):
         print("Nothing was written.", file=sys.stderr)
@@ -125,6 +123,7 @@ def _draft(environ: Mapping[str, str], *, asks: bool) -> "Draft":
         ConfigError: what the environment sets, or a key in it, is not what it should be.
         SourceUnavailable: there is no key at all, or the account does not show its keys.
     """
+    from reckon.config import open_secrets
     from reckon.config.drafting import Draft, file_text, found_for_slack, found_management_key
 
     managing = found_management_key(environ)
@@ -132,9 +131,10 @@ def _draft(environ: Mapping[str, str], *, asks: bool) -> "Draft":
     settings = _loaded(file_text(bare), environ)
     slack = found_for_slack(environ)
     channel = _asked_channel() if asks and "SLACK_BOT_TOKEN" in slack else None
-    if settings.openrouter.management_key is not None:
-        return _of_the_account(settings, environ, Draft(managing, slack, channel))
-    return _of_single_keys(environ, Draft(None, slack, channel), asks=asks)
+    secrets = open_secrets(settings, environ)
+    if secrets.management_key is None:
+        return _of_single_keys(environ, Draft(None, slack, channel), asks=asks)
+    return _of_the_account(settings, secrets, environ, Draft(managing, slack, channel))
 
 
 def _loaded(text: str, environ: Mapping[str, str]) -> "Settings":
@@ -153,56 +153,39 @@ def _loaded(text: str, environ: Mapping[str, str]) -> "Settings":
         return load(file, environ)
 
 
-def _of_the_account(settings: "Settings", environ: Mapping[str, str], draft: "Draft") -> "Draft":
+def _of_the_account(settings: "Settings", secrets: "Secrets", environ: Mapping[str, str], draft: "Draft") -> "Draft":
+    """Return *draft* with owners for the keys that the account shows.
+
+    Raises:
+        SourceUnavailable: it shows none, and there is a reason.
+    """
     import asyncio
     from dataclasses import replace
 
+    from reckon.app import system_clock
+    from reckon.checkup.account import sweep_account
     from reckon.cli.printing import counted, progress_bar
-    from reckon.config import open_secrets
     from reckon.config.drafting import API_KEY
     from reckon.config.proposing import propose
     from reckon.core.ownership import key_hash
+    from reckon.core.records import FailureReason
+    from reckon.errors import SourceUnavailable
 
-    management_key = open_secrets(settings, environ).management_key
-    assert management_key is not None  # the settings name one
     with progress_bar() as progress:
         progress.add_task("Reading the account's keys", total=None)
-        swept = asyncio.run(_sweep(settings, management_key.get_secret_value()))
+        swept = asyncio.run(sweep_account(settings, secrets, system_clock))
+    if swept.trouble and not swept.keys:
+        is_refused = swept.trouble.reason is FailureReason.ACCESS_DENIED
+        hint = " Only a management key may list them: is it one, and does it still work?" if is_refused else ""
+        raise SourceUnavailable(f"The account does not show its keys: {swept.trouble.detail}.{hint}")
     workspaces = counted(len(swept.workspaces), "workspace")
     print(f"The account shows {counted(len(swept.keys), 'key')} in {workspaces}.", file=sys.stderr)
     if swept.trouble:
         print(f"There may be more: {swept.trouble.detail}.", file=sys.stderr)
     own = environ.get(API_KEY, "").strip()
-    is_another = own and own != management_key.get_secret_value()
+    is_another = own and own not in secrets.values()
     proposal = propose(swept.keys, {key_hash(own): f"env:{API_KEY}"} if is_another else {})
     return replace(draft, owners=proposal.owners, unowned=proposal.unowned)
-
-
-async def _sweep(settings: "Settings", management_key: str) -> "Sweep":
-    """Return every key of the account.
-
-    Raises:
-        SourceUnavailable: it shows none, and there is a reason.
-    """
-    from pydantic import SecretStr
-
-    from reckon.app import system_clock
-    from reckon.core.records import FailureReason
-    from reckon.errors import SourceUnavailable
-    from reckon.sources.openrouter import OpenRouterClient, sweep
-
-    async with OpenRouterClient(
-        settings.openrouter.base_url,
-        timeout_seconds=settings.openrouter.timeout.total_seconds(),
-        clock=system_clock,
-        concurrency=settings.poll.concurrency,
-    ) as client:
-        swept = await sweep(client, SecretStr(management_key), system_clock, settings.poll.concurrency)
-    if swept.trouble and not swept.keys:
-        is_refused = swept.trouble.reason is FailureReason.ACCESS_DENIED
-        hint = " Only a management key may list keys: is it one, and does it still work?" if is_refused else ""
-        raise SourceUnavailable(f"The account does not show its keys: {swept.trouble.detail}.{hint}")
-    return swept
 
 
 def _of_single_keys(environ: Mapping[str, str], draft: "Draft", *, asks: bool) -> "Draft":

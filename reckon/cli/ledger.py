@@ -1,64 +1,20 @@
-"""`reckon keys`, `owners`, `verify`: what is watched, how fresh it is, and whether the books are right."""
+"""`reckon owners`, `verify`: whose keys are watched, and whether the books are right."""
 
 from collections import Counter
-from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from reckon.app import App
-    from reckon.core.records import KeyState
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command("keys")(keys)
     app.command("owners")(owners)
     app.command("verify")(verify)
-
-
-def keys(context: typer.Context, as_json: AsJson = False) -> None:
-    """Every key, and when it last answered."""
-    from reckon.cli.printing import Column, print_json, table, when
-    from reckon.documents.keys import keys_document
-
-    with _opened(context) as app:
-        found = app.keys()
-        zone, now = app.settings.timezone, app.clock()
-    if as_json:
-        print_json(keys_document(found))
-        return
-
-    def shown(at: datetime | None) -> str:
-        return when(at, zone, now=now) if at else "never"
-
-    found.sort(key=lambda key: (key.owner, key.name))
-    table(
-        [
-            Column("Owner", [key.owner for key in found]),
-            Column("Key", [key.name for key in found]),
-            Column("Label", [key.label or "" for key in found]),
-            Column("Last seen", [shown(key.counters.last_seen_at if key.counters else None) for key in found], "fixed"),
-            Column("State", [_condition(key, shown) for key in found], "prose"),
-        ],
-        title=f"Keys ({zone.key})",
-        notes=[] if found else ["The owner map holds no key yet."],
-    )
-
-
-def _condition(key: "KeyState", shown: Callable[[datetime | None], str]) -> str:
-    if not key.watched:
-        return "former"
-    if key.failure:
-        return f"{key.failure.value.replace('_', ' ')} since {shown(key.failing_since)}"
-    if key.counters is None:
-        return "not asked yet"
-    dips = [counter.dip for counter in (key.counters.credits, key.counters.byok) if counter.dip]
-    return f"below its mark since {shown(dips[0].since)}" if dips else "fine"
 
 
 def owners(context: typer.Context, as_json: AsJson = False) -> None:

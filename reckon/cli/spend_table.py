@@ -28,7 +28,7 @@ def show(report: SpendReport, *, subject: str = "Spend") -> None:
     places = _places(report)
     table(
         [*places, *_generations(report), *_money(report), *_trust(report)],
-        title=f"{subject} by {' and '.join(report.by)}, {start} to {end} ({report.zone.key})",
+        title=f"{subject} by {' and '.join(map(_called, report.by))}, {start} to {end} ({report.zone.key})",
         bars=[row.amounts.spend_nanos for row in report.rows] if all(map(_is_calendar, report.by)) else (),
         notes=[*_notes(report)],
     )
@@ -44,7 +44,7 @@ def _places(report: SpendReport) -> list[Column]:
     for place, dimension in enumerate(by):
         cells = [_name(row, dimension, ambiguous=namesakes[row.owner, *row.place.values()] > 1) for row in report.rows]
         kind: Kind = "fixed" if _is_calendar(dimension) else "name"
-        heading = dimension.value.replace("_", " ").capitalize()
+        heading = _called(dimension).capitalize()
         columns.append(Column(heading, cells, kind, "Total" if place == 0 else ""))
     return columns
 
@@ -124,6 +124,11 @@ def _trust_in(states: AbstractSet[TotalState]) -> str:
 
 def _states(report: SpendReport) -> set[TotalState]:
     return {report.state, *(row.state for row in report.rows)}
+
+
+def _called(dimension: Dimension) -> str:
+    """Return what a person calls it."""
+    return "asked model" if dimension is Dimension.REQUESTED_MODEL else dimension.value
 
 
 def _is_calendar(dimension: Dimension) -> bool:

@@ -84,6 +84,7 @@ def _rows(app: "App", file: Path | None, reply: "Reply | None") -> Iterator[Row]
     yield _daemon(app, reply, now)
     yield _last_poll(app, polled_at, now)
     yield from _keys(app, now)
+    yield from _balance(app, now)
     yield from _alerts(app, now)
     yield from _messages(app, now)
     yield _digests(app, now)
@@ -161,6 +162,21 @@ def _silent(app: "App", key: "KeyState", now: datetime) -> Row:
     is_stale = now - since >= app.settings.staleness.after
     reason = key.failure.value.replace("_", " ").capitalize()
     return Row(what, "wrong" if is_stale else "warning", f"{reason} since {_when(app, since, now)}; last seen {seen}.")
+
+
+def _balance(app: "App", now: datetime) -> Iterator[Row]:
+    """Yield how long the account's credits last, where anybody may see them."""
+    from reckon.core.alert_messages import span
+    from reckon.core.money import dollars
+
+    funds = app.funds()
+    if funds is None:
+        return
+    pace = f" at {dollars(funds.daily_nanos)} in the last 24 hours" if funds.daily_nanos > 0 else ""
+    lasts = "" if funds.runway is None or funds.left_nanos <= 0 else f", which lasts {span(funds.runway)}{pace}"
+    seen_by = f", as seen by key {funds.seen_by}" if funds.seen_by else ""
+    told = f"{dollars(funds.left_nanos)} left{lasts}{seen_by}; as of {_when(app, funds.at, now)}."
+    yield Row("balance", "warning" if funds.are_low else "ok", told)
 
 
 # --- What was noticed, and whether it was told -----------------------------------------------------------------------

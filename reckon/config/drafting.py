@@ -25,7 +25,7 @@ _SLACK: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _MOST_EXAMPLES: Final = 3
-_NOT_YET: Final = "  # has no effect yet"
+_NOT_YET: Final = "  # would have no effect yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ def _slack(draft: Draft) -> Iterator[str]:
         yield f"channel = {_quoted(draft.channel)}"
     for variable in draft.slack:
         setting = _SLACK[variable]
-        sign = "#" if setting == "bot_token" and has_no_channel else ""
-        note = _NOT_YET if f"slack.{setting}" in NOT_BUILT_YET else ""
-        yield f"{sign}{setting} = {_quoted(f'env:{variable}')}{note}"
+        is_built = f"slack.{setting}" not in NOT_BUILT_YET
+        waits = not is_built or (setting == "bot_token" and has_no_channel)
+        yield f"{'#' if waits else ''}{setting} = {_quoted(f'env:{variable}')}{'' if is_built else _NOT_YET}"
 
 
 def _owners(draft: Draft) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Days before anybody watched: what the account remembers of them, and what they make of an owner's history.
 
-The account tells what each key spent on each of the last thirty finished UTC days, and through analytics, more coarsely,
-on the days of a year. It tells nothing of whose a key is, and gives no row for a day without spend. So silence about a
-day is a zero only where the day was asked for, and only while the key existed; a day that was not asked for is no day.
+The account tells what each key spent on each of the last thirty finished UTC days, and through analytics, more
+coarsely, on the days of a year. It tells nothing of whose a key is, and gives no row for a day without spend. So
+silence about a day is a zero only where the day was asked for, and only while the key existed; a day that was not
+asked for is no day.
 
 A UTC day stands for the local date of the same name, until the ledger has its own: strictly before the first local day
 on which a key of the owner was watched. It comes to what the keys spent that are the owner's now, because these are
@@ -12,17 +13,20 @@ true would make every whole day look like a runaway.
 Yesterday's rows may come late, so a day is read on three mornings.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from reckon.core.account import ActivityRow
-from reckon.core.records import Amounts, FailureReason
-from reckon.core.windows import dates
+from reckon.core.records import Amounts, Failure, FailureReason
+from reckon.core.windows import Window, dates
 
 DAYS_ON_OFFER: Final = 30
+MOST_DAYS: Final = 365
+"""Analytics forgets what is older."""
 READ_AGAIN_EVERY: Final = timedelta(hours=1)
 """How soon a key is tried again of which nothing could be read."""
 
@@ -81,23 +85,33 @@ class PastOfKey:
     """When some were read last."""
     created_on: date | None = None
     first_money_on: date | None = None
-    """The first of those days with money on it."""
+    """The first of those days with money on it, where anybody has looked."""
     has_ever_spent: bool = True
     """False where its counters stood at nothing when it was first seen, so that no day before that can be more."""
-    last_used_at: datetime | None = None
-    """When it was last used, if that is known and still true at `seen_at`."""
-    seen_at: datetime | None = None
+    idle: Window | None = None
+    """A stretch in which it certainly spent nothing."""
 
     @property
     def existed_from(self) -> date | None:
         """The first day on which it is known to have existed; None where nothing tells."""
         return min((day for day in (self.created_on, self.first_money_on) if day is not None), default=None)
 
+    def is_due(self, read_before: datetime, now: datetime) -> bool:
+        """Return whether it was not read since an instant, or by a clock that has been set back since."""
+        if self.read_at is None or not read_before <= self.read_at <= now:
+            return True
+        return not any(span.until >= read_before.astimezone(UTC).date() for span in self.read)
+
+    def missing_of(self, wanted: DaySpan) -> DaySpan | None:
+        """Return the shortest span that holds all of *wanted* that was not read and on which it may have existed."""
+        existing = DaySpan(max(wanted.since, self.created_on or wanted.since), wanted.until)
+        found = [] if existing.is_empty else holes(self.read, existing)
+        return DaySpan(found[0].since, found[-1].until) if found else None
+
     def is_idle_on(self, days: DaySpan) -> bool:
-        """Return whether it certainly spent nothing on any of *days*, all of which are over."""
-        if self.last_used_at is None or self.seen_at is None:
-            return False
-        return self.last_used_at < _midnight(days.since) and self.seen_at >= _midnight(days.until)
+        """Return whether it certainly spent nothing on any of *days*."""
+        whole = Window(_midnight(days.since), _midnight(days.until))
+        return self.idle is not None and self.idle.overlap(whole) == whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,53 @@ class KeyRead:
     told: DaysTold
     read: tuple[DaySpan, ...]
     """All its days that have been read, these included."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRead:
+    """What is to be written of the whole account."""
+
+    told: DaysTold
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityPlan:
+    """All that is to be written of some keys at once."""
+
+    at: datetime
+    read: Sequence[KeyRead]
+    complete: Collection[str]
+    """The owners of whose keys no other is about to be read: their histories are made anew."""
+    zone: ZoneInfo
+    """Whose days owners' histories are made of."""
+
+
+@dataclass(slots=True)
+class ActivityTally:
+    """What one pass came to."""
+
+    read: int = 0
+    """Keys that were asked about and answered for."""
+    idle: int = 0
+    """Keys that were not asked about, for they certainly spent nothing."""
+    failures: list[Failure] = field(default_factory=list)
+    left: int = 0
+    """Keys that are still to be asked about."""
+    closed: NotTold | None = None
+    """Why nobody is told anything: a person must act."""
+    is_elsewhere: bool = False
+    """Another replica reads, and nothing was done."""
+
+    def __add__(self, other: "ActivityTally") -> "ActivityTally":
+        return ActivityTally(
+            self.read + other.read,
+            self.idle + other.idle,
+            [*self.failures, *other.failures],
+            self.left + other.left,
+            self.closed or other.closed,
+            is_elsewhere=self.is_elsewhere or other.is_elsewhere,
+        )
 
 
 def finished_days(now: datetime, count: int = DAYS_ON_OFFER) -> DaySpan:

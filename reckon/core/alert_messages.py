@@ -16,7 +16,7 @@ from reckon.core.detectors.view import AnomalyPolicy
 from reckon.core.generations import CallTotal
 from reckon.core.messages import Fact, Message, Tone
 from reckon.core.money import dollars, usd_text
-from reckon.core.records import FailureReason, KeyState, TotalState
+from reckon.core.records import Balance, FailureReason, KeyState, TotalState
 from reckon.core.windows import Window
 
 
@@ -59,12 +59,16 @@ class DayFacts:
     driver_share: float = 0.0
     hourly_nanos: int = 0
     """What an hour costs, at the pace of the last one."""
+    hourly_credits_nanos: int = 0
+    """How much of it is paid from OpenRouter credits."""
     guessed_nanos: int = 0
     """What a gap over midnight may have held of this day, and is not counted."""
     byok_nanos: int = 0
     """How much of what is counted went through the team's own upstream keys."""
     calls: Sequence[CallTotal] = ()
     """The day's settled generations, by model, requested model and session."""
+    balance: Balance | None = None
+    """What is left of the credits of the account they draw on."""
 
 
 # --- A day that is unusual -----------------------------------------------------------------------------------------
@@ -192,10 +196,23 @@ def _rule(finding: Finding, policy: AnomalyPolicy) -> str:
     return f"{rule}, and more than {dollars(policy.min_nanos)} above the mean" if policy.min_nanos else rule
 
 
+_HOURS_WORTH_A_WORD: Final = 7 * 24
+
+
 def _if_it_goes_on(finding: Finding, facts: DayFacts, moment: Moment) -> str:
     left_seconds = int((facts.window.end - moment.now).total_seconds())
     projected = (finding.spend_nanos or 0) + facts.hourly_nanos * left_seconds // 3600
-    return f"{dollars(projected)} by the end of the day, at {dollars(facts.hourly_nanos)} an hour"
+    by_then = f"{dollars(projected)} by the end of the day, at {dollars(facts.hourly_nanos)} an hour"
+    return f"{by_then}; {_account(facts.balance, facts.hourly_credits_nanos, moment)}" if facts.balance else by_then
+
+
+def _account(balance: Balance, hourly_nanos: int, moment: Moment) -> str:
+    """Return `account balance $122.00, empty about 04:40 CET`, as if nobody else spent; no time where that is far."""
+    left = balance.left_nanos
+    said = f"account balance {dollars(left)}"
+    if not 0 < left <= hourly_nanos * _HOURS_WORTH_A_WORD:
+        return said
+    return f"{said}, empty about {moment.clock(balance.at + timedelta(seconds=left * 3600 // hourly_nanos))}"
 
 
 # --- A silence -----------------------------------------------------------------------------------------------------
@@ -302,7 +319,11 @@ def _short(name: str) -> str:
 def reminder(alert: Alert, person: Person, moment: Moment, silent: Sequence[KeyState] = ()) -> Message:
     """Return the message that reminds of an alert nobody has ended, and names its *silent* keys if they are given."""
     finding = alert.finding
-    if finding.rule is not Rule.STALENESS:
+    if finding.rule is Rule.BOOKS:
+        what = f"Books of {day_name(finding.day)}: {dollars(abs(finding.spend_nanos or 0))} still without a reason"
+    elif finding.rule is Rule.LOW_BALANCE:
+        what = f"OpenRouter's credits run out: {dollars(alert.told_nanos or 0)} was left"
+    elif finding.rule is Rule.SIGMA:
         what = f"{person.name} is at {_spent(finding)} on {day_name(finding.day)} - {_usually(finding)}"
     elif finding.owner is None:
         what = "Still nothing seen of OpenRouter"

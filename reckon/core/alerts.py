@@ -3,7 +3,8 @@
 There is one alert per owner, rule and local day. It opens once; what is seen again only moves its figures. A sigma
 alert fires until its day has been judged at its close, and ends with the day's final figure. A staleness alert ends
 with the next good answer, on whatever day; if a silence comes back on the day of an earlier one, the same alert opens
-again.
+again. Two rules are about the account and nobody's: books that do not balance, for as long as those of that day do not,
+and a balance that runs out.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ class Rule(StrEnum):
 
     SIGMA = "sigma"
     STALENESS = "staleness"
+    BOOKS = "books"
+    LOW_BALANCE = "low_balance"
 
 
 class AlertState(StrEnum):
@@ -35,6 +38,7 @@ class Finding:
     day: date
     """The owner's local day it is about."""
     spend_nanos: int | None = None
+    """Of books that do not balance, what has no reason."""
     threshold_nanos: int | None = None
     usual_nanos: int | None = None
     """What the owner spends on a usual day."""
@@ -61,7 +65,7 @@ class Alert:
     told_at: datetime
     """When somebody was last told of it by a message of its own."""
     told_nanos: int | None = None
-    """The spend that was told last, edits included."""
+    """The spend that was told last, edits included; of a low balance, what was left."""
     resolved_at: datetime | None = None
     openings: int = 1
     """How often it has opened."""

@@ -5,9 +5,9 @@ keys at once, hour by hour, and about single keys only where the answer leaves o
 
 A row names its key by a label, which need not be unique, and may be the key's name, its masked form or its hash. A row
 is believed to be of a key only if no other key might be called so: neither one that we know, nor one that made a second
-row out of what would have been the same. The name that the owner map gives to a key is its operator's and tells nothing;
-what analytics itself once called a key that was asked for by its hash does. What is left in doubt is asked about by
-hash, dearest first, and what matches nobody is the account's alone.
+row out of what would have been the same. The name that the owner map gives to a key is its operator's and tells
+nothing; what analytics itself once called a key that was asked for by its hash does. What is left in doubt is asked
+about by hash, dearest first, and what matches nobody is the account's alone.
 
 An answer that is cut off is no sum: its span is halved until it is an hour, and then its keys are asked for one by one.
 """
@@ -146,14 +146,15 @@ class Names:
         self._by_name: defaultdict[str, set[str]] = defaultdict(set)
         strangers = []
         for key in keys:
-            for mark in (key.hash, shown.get(key.hash) or key.label):
-                if mark:
-                    self._by_mark[_cut(mark)].add(key.hash)
-            if key.hash not in shown and key.hash not in entries:
+            for mark in filter(None, (key.hash, key.label)):
+                self._by_mark[_cut(mark)].add(key.hash)
+            if key.hash in shown:
+                self._by_name[_cut(shown[key.hash])].add(key.hash)
+            elif key.hash not in entries:
                 # Of two keys of one owner that are called alike, the ledger names each by a part of its hash as well.
                 self._by_name[_cut(key.name.removesuffix(f" {key.hash[:8]}"))].add(key.hash)
                 self._by_name[_cut(key.name)].add(key.hash)
-            elif key.hash not in shown and key.hash in spenders:
+            elif key.hash in spenders:
                 strangers.append(key.hash)
         self.strangers: Final = frozenset(strangers)
         """The hashes of the keys that may have rows, and of which nobody knows what analytics calls them."""

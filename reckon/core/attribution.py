@@ -7,6 +7,8 @@ That rest may fall below zero for a while, where a generation has settled and th
 
 A generation explains the spend of its owner. One of which nobody said whose it is explains nobody's in particular: it
 counts where owners are not told apart, and else its money stays in the rest of whoever spent it. Likewise for keys.
+
+Whether totals were made of generations or told by analytics makes no difference here: see `analytics_merging`.
 """
 
 from collections import defaultdict
@@ -165,7 +167,7 @@ def _divided(
             place=placed(dict(zip(asked, names, strict=True))),
             amounts=Amounts(total.credits_nanos, 0, total.byok_nanos, 0),
             before_watching_nanos=0,
-            generations=total.generations,
+            generations=total.generations or None,
             pools=total.pools,
         )
     explained = sum(total.credits_nanos for total in settled), sum(total.byok_nanos for total in settled)

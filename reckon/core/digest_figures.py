@@ -19,6 +19,7 @@ from reckon.core.alerts import Alert, AlertState
 from reckon.core.baseline import Baseline, history
 from reckon.core.digest_calendar import DigestKind, Due, last_day, window_before
 from reckon.core.generations import CallTotal
+from reckon.core.reconcile import Books
 from reckon.core.records import UNOWNED, Amounts, KeyState, OwnerDay, TotalState
 from reckon.core.reports import Dimension, Ledger, OwnerMap, SpendReport, SpendRow
 from reckon.core.totals import watched_from
@@ -37,6 +38,8 @@ class Facts:
     """Every firing one, and every one that ended since the last digest."""
     calls: Mapping[Window, Sequence[CallTotal]] = field(default_factory=dict)
     """The settled generations of each period that is reported, told apart by `CALLS_TOLD_BY`."""
+    books: Mapping[Window, Sequence[Books]] = field(default_factory=dict)
+    """The books of each of its local days, likewise."""
 
 
 CALLS_TOLD_BY: Final = frozenset({"owner", "model", "requested_model"})
@@ -102,6 +105,8 @@ class Digest:
     silent: Sequence[KeyState]
     """The keys that do not answer, by owner and name."""
     keys: Mapping[str, KeyState]
+    books: Sequence[Books] = ()
+    """Those of each local day of the period."""
 
     @property
     def spent_nanos(self) -> int:
@@ -175,6 +180,7 @@ def figures(one: Due, facts: Facts, owner_map: OwnerMap, *, zone: ZoneInfo, byok
         resolved=[alert for alert in facts.alerts if alert.resolved_at and one.news_since < alert.resolved_at <= now],
         silent=sorted((key for key in facts.keys if key.watched and key.failing_since), key=_by_name),
         keys={key.hash: key for key in facts.keys},
+        books=facts.books.get(one.reported, ()),
     )
 
 

@@ -5,12 +5,13 @@ nobody saw is *unknown* and never $0.00. Corrections stand beside spend and are 
 no threads, this is where an alert's end is learnt, so every alert that ended since the last digest is told.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any, Final
 
 from reckon.core import alert_messages as say
+from reckon.core.account_messages import books_line
 from reckon.core.alert_messages import Moment, Person
 from reckon.core.alerts import Alert, Rule
 from reckon.core.digest_calendar import DigestKind, last_day
@@ -30,7 +31,7 @@ def compose(digest: Digest, people: Mapping[str, Person]) -> Message:
     names = _names(digest, people)
     return Message(
         headline=_headline(digest),
-        facts=(*_alerts(digest, people), *_silent(digest, names), *_corrections(digest, names)),
+        facts=(*_alerts(digest, people), *_silent(digest, names), *_corrections(digest, names), *_books(digest)),
         table=_table(digest, names) if _has_money(digest.total.amounts) else None,
         notes=tuple(_notes(digest, names)),
     )
@@ -203,7 +204,14 @@ def _end(alert: Alert, digest: Digest, people: Mapping[str, Person]) -> str:
     if alert.finding.rule is Rule.STALENESS:
         ended = Moment(alert.resolved_at or digest.now, digest.zone)
         return say.seen_again(alert, digest.keys, person, ended).headline
-    return say.day_is_over(alert.finding, person).headline
+    return _ENDS[alert.finding.rule](alert, person)
+
+
+_ENDS: Final[Mapping[Rule, Callable[[Alert, Person], str]]] = {
+    Rule.SIGMA: lambda alert, person: say.day_is_over(alert.finding, person).headline,
+    Rule.BOOKS: lambda alert, _: f"Books of {say.day_name(alert.finding.day)} balance",
+    Rule.LOW_BALANCE: lambda _, __: "OpenRouter's credits suffice again",
+}
 
 
 def _person(alert: Alert, people: Mapping[str, Person]) -> Person:
@@ -228,6 +236,11 @@ def _corrections(digest: Digest, names: Mapping[str, str]) -> Iterator[Fact]:
     theirs = [f"{names[line.owner or '']} {dollars(both(line.amounts))}" for line in digest.lines if both(line.amounts)]
     if theirs:
         yield Fact("Corrections", f"counters fell by {dollars(-both(digest.total.amounts))}: {_listed(theirs)}")
+
+
+def _books(digest: Digest) -> Iterator[Fact]:
+    if line := books_line(digest.books, digest.zone.key):
+        yield Fact("Books", line)
 
 
 def _some(label: str, told: Sequence[str], of_what: str) -> Iterator[Fact]:

@@ -30,6 +30,7 @@ from reckon.core.outbox import Outgoing
 from reckon.core.records import (
     UNOWNED,
     Amounts,
+    Balance,
     KeyState,
     OwnerDay,
     OwnerState,
@@ -44,6 +45,7 @@ from reckon.core.windows import GRAIN, Window, day_window, grain_start, local_da
 
 _A_ROUND_AT_MOST: Final = timedelta(minutes=15)
 """How long after a day's end an owner's keys may still be about to be asked for the first time."""
+_A_BALANCE_HOLDS_FOR: Final = timedelta(hours=1)
 _WORTH_AN_EDIT: Final = 10
 """A message is edited when the figure has grown by a tenth of what it says: often at first, seldom later."""
 
@@ -81,6 +83,8 @@ class Remembered:
     calls: Mapping[tuple[str, date], Sequence[CallTotal]] = field(default_factory=dict)
     """The settled generations of `days_told`, by owner and day, told apart by `CALLS_TOLD_BY`. Nothing is decided by
     them: they only say what drives it."""
+    balances: Sequence[Balance] = ()
+    """The account's balance as it was seen lately, newest first. Nothing is decided by it either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def owners_concerned(
         name = alert.finding.owner
         if alert.state is AlertState.FIRING and name is not None:
             known = since[name]
-            since[name] = known if alert.finding.rule is Rule.STALENESS else min(known, alert.finding.day)
+            since[name] = min(known, alert.finding.day) if alert.finding.rule is Rule.SIGMA else known
 
     half_seen: defaultdict[str, set[date]] = defaultdict(set)
     for key in keys.values():
@@ -162,7 +166,7 @@ def owners_concerned(
 
 def days_told(alerts: Iterable[Alert]) -> set[tuple[str, date]]:
     """Return the days, each with its owner, whose spend the messages about *alerts* tell."""
-    findings = [alert.finding for alert in alerts if alert.finding.rule is not Rule.STALENESS]
+    findings = [alert.finding for alert in alerts if alert.finding.rule is Rule.SIGMA]
     return {(finding.owner, finding.day) for finding in findings if finding.owner is not None}
 
 
@@ -227,7 +231,7 @@ def _judge_days(days: "_Days", policy: AnomalyPolicy, book: AlertBook, moment: s
             book.resolve(alert, "the day was over when its money was seen")
 
     for alert in book.alerts:
-        if alert.finding.rule is Rule.STALENESS:
+        if alert.finding.rule is not Rule.SIGMA:
             continue
         if alert.state is AlertState.FIRING and days.is_over(alert.finding):
             final, state = days.final(alert.finding)
@@ -331,16 +335,27 @@ class _Days:
         by_key = {key_hash: self._spent(amounts) for key_hash, amounts in self._by_key[owner].items()}
         dearest = max(by_key, key=lambda key_hash: by_key[key_hash])
         lately_seconds = int((self._now - last_hour(self._now).start).total_seconds())
+        lately = _total(self._lately[owner])
         return say.DayFacts(
             day_window(self._today, self._zone),
             TotalState.PROVISIONAL,
             driver=self._counted.keys[dearest].name,
             driver_share=by_key[dearest] / self._spent(total),
-            hourly_nanos=self._spent(_total(self._lately[owner])) * 3600 // lately_seconds,
+            hourly_nanos=self._spent(lately) * 3600 // lately_seconds,
+            hourly_credits_nanos=lately.spend_nanos * 3600 // lately_seconds,
             guessed_nanos=self._spent(guess),
             byok_nanos=self._byok(total) - self._byok(guess),
             calls=self._before.calls.get((owner, self._today), ()),
+            balance=self._balance(owner),
         )
+
+    def _balance(self, owner: str) -> Balance | None:
+        """Return what is left for an owner: as a management key saw it, or one of theirs. Others may have another."""
+        for balance in self._before.balances:
+            key = self._counted.keys.get(balance.seen_by)
+            if (key is None or key.owner == owner) and balance.at > self._now - _A_BALANCE_HOLDS_FOR:
+                return balance
+        return None
 
     def _spent(self, amounts: Amounts) -> int:
         return amounts.spent(byok=self._policy.byok)

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, Protocol
 
 from reckon.core.records import UNOWNED, KeyState, WatchedKey
 from reckon.core.sweeps import Sweep, SweptKey
@@ -104,7 +104,19 @@ class Missing:
         return self.after(key) >= _SWEEPS_UNTIL_GONE
 
 
-def suggested_owner(key: SweptKey, owners: Iterable[str], others: Iterable[tuple[SweptKey, str]]) -> str | None:
+class Made(Protocol):
+    """What tells of a key whose it could be."""
+
+    @property
+    def name(self) -> str | None:
+        """What people call it."""
+
+    @property
+    def creator(self) -> str | None:
+        """OpenRouter's id of the person who made it."""
+
+
+def suggested_owner(key: Made, owners: Iterable[str], others: Iterable[tuple[Made, str]]) -> str | None:
     """Return who most likely answers for a key that nobody claimed; None where nothing tells.
 
     That is an owner whose id its name begins with, or else the one who owns most keys of the same creator.

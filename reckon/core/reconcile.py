@@ -9,39 +9,27 @@ residual, is nobody's error: it has reasons, each with its amount, and the amoun
 - *before the first poll*: generations of the day that ran before their key was first seen; no counter counted them.
 - *since the last poll*: generations that ran after their key was last read; the counter will tell them.
 - *corrected*: money that OpenRouter's counters took back.
+- *gap*: more was settled than the counters show, and a gap over the day's edge held that much.
 - *never handed in*: what then remains above zero, where nothing is pending at an unknown cost.
 - *pending at an unknown cost, or never handed in*: the same, where something is.
 
 What remains below zero has no such name: more was settled than the counters show, and then the books do not balance.
+Nor do they if the account tells of money that neither the counters nor a reason explain (`comparing`). A source that is
+not there, or too young to be held against anything, is no number, and unbalances nothing.
+
 All of it is credits. What went through upstream keys of the team's own is billed elsewhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
-from typing import Final
 
+from reckon.core.comparing import Comparison, Teller
 from reckon.core.generations import CallTotal, GenerationState, UnsettledTotal
-from reckon.core.records import KeyState, Meter
+from reckon.core.reasons import TOLERANCE_NANOS, Difference, Explained, Reason, unexplained
+from reckon.core.records import Gap, KeyState, Meter
 from reckon.core.totals import KeyTotal
 from reckon.core.windows import Window
-
-TOLERANCE_NANOS: Final = 10_000_000
-"""What may stay unexplained while the books still balance: a cent, which rounding and the edges of a day make up."""
-
-
-class Reason(StrEnum):
-    """Why two numbers for one day differ. The value is what `reckon books --json` prints."""
-
-    PENDING = "pending"
-    EXPIRED = "expired"
-    BEFORE_FIRST_POLL = "before_the_first_poll"
-    SINCE_LAST_POLL = "since_the_last_poll"
-    CORRECTED = "corrected"
-    NEVER_HANDED_IN = "never_handed_in"
-    PENDING_OR_NEVER_HANDED_IN = "pending_at_an_unknown_cost_or_never_handed_in"
-    UNEXPLAINED = "unexplained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +45,10 @@ class Books:
     """How many generations that is."""
     pending: int
     expired: int
-    explained: Sequence[tuple[Reason, int]]
+    explained: Explained
     """The residual by reason, signed; together it is the residual."""
+    compared: Sequence[Comparison] = ()
+    """What others tell of the day, those alone that can be held against the counters."""
 
     @property
     def residual_nanos(self) -> int:
@@ -68,12 +58,23 @@ class Books:
     @property
     def unexplained_nanos(self) -> int:
         """What of the residual has no name."""
-        return sum(nanos for reason, nanos in self.explained if reason is Reason.UNEXPLAINED)
+        return unexplained(self.explained)
+
+    @property
+    def open_nanos(self) -> int:
+        """The most that has no name, between the counters and any other number."""
+        nameless = [self.unexplained_nanos, *(other.unexplained_nanos for other in self.compared)]
+        return max(nameless, key=abs)
 
     @property
     def is_balanced(self) -> bool:
         """Whether every nano-dollar has a name, but for what rounding and the edges of a day make up."""
-        return abs(self.unexplained_nanos) <= TOLERANCE_NANOS
+        return abs(self.open_nanos) <= TOLERANCE_NANOS
+
+    def told_by(self, teller: Teller) -> int | None:
+        """Return what *teller* tells of this very day; None where it does not, or tells of another span."""
+        told = (other.told_nanos for other in self.compared if other.teller is teller and other.span == self.window)
+        return next(told, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ class DayFound:
     unsettled: Sequence[UnsettledTotal]
     unseen: Mapping[Reason, Sequence[tuple[str, CallTotal]]]
     """By reason: the settled generations of a stretch in which one key was not watched, each with the key's hash."""
+    gaps: Sequence[Gap] = ()
+    """Those that reach into the day."""
+    compared: Sequence[Comparison] = ()
+    """What others tell of it, beside the counters."""
 
 
 def unwatched(keys: Iterable[KeyState], day: Window) -> dict[Reason, list[tuple[str, Window]]]:
@@ -111,18 +116,17 @@ def books(day: date, window: Window, found: DayFound) -> Books:
     settled = sum(total.credits_nanos for total in found.settled)
     waiting = [other for other in found.unsettled if other.state is GenerationState.PENDING]
     given_up = [other for other in found.unsettled if other.state is GenerationState.EXPIRED]
-    named = {
-        Reason.CORRECTED: corrections,
-        **{reason: -_of_the_key(totals) for reason, totals in found.unseen.items()},
-    }
-    rest = counters + corrections - settled - sum(named.values())
+    left = Difference(counters + corrections - settled)
+    left.give(Reason.CORRECTED, corrections)
+    for reason, totals in found.unseen.items():
+        left.give(reason, -_of_the_key(totals))
     for reason, others in ((Reason.PENDING, waiting), (Reason.EXPIRED, given_up)):
         # The counters may not have come to all of them yet: nobody can say when those ran.
-        named[reason] = max(0, min(rest, sum(other.known_credits_nanos for other in others)))
-        rest -= named[reason]
+        left.take(reason, above=sum(other.known_credits_nanos for other in others))
+    over_an_edge = (gap for gap in found.gaps if gap.leaves_open(window.start) or gap.leaves_open(window.end))
+    left.take(Reason.GAP, below=sum(gap.nanos for gap in over_an_edge))
     hidden = any(other.of_unknown_cost for other in (*waiting, *given_up))
-    above = Reason.PENDING_OR_NEVER_HANDED_IN if hidden else Reason.NEVER_HANDED_IN
-    named[above if rest > 0 else Reason.UNEXPLAINED] = rest
+    left.take_all_above(Reason.PENDING_OR_NEVER_HANDED_IN if hidden else Reason.NEVER_HANDED_IN)
     return Books(
         day=day,
         window=window,
@@ -131,7 +135,8 @@ def books(day: date, window: Window, found: DayFound) -> Books:
         settled=sum(total.generations for total in found.settled),
         pending=sum(other.generations for other in waiting),
         expired=sum(other.generations for other in given_up),
-        explained=[(reason, named[reason]) for reason in Reason if named.get(reason)],
+        explained=left.explained(),
+        compared=found.compared,
     )
 
 

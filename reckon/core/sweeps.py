@@ -6,8 +6,9 @@ well be there. That a workspace suddenly shows no key at all is for the reader t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Final
 
 from reckon.core.records import Failure, KeyState, Snapshot
 
@@ -39,45 +40,24 @@ class KeyAbout:
     """OpenRouter's id of the person who made it."""
 
 
+_ABOUT: Final = tuple(each.name for each in fields(KeyAbout))
+
+
 @dataclass(frozen=True, slots=True)
-class SweptKey:
+class SweptKey(KeyAbout):
     """One key as the account lists it. Its counters are sure; of everything else, None is what could not be read."""
 
-    hash: str
-    snapshot: Snapshot
+    snapshot: Snapshot = field(kw_only=True)
     name: str | None = None
     label: str | None = None
     """OpenRouter's own masked form of the key."""
     workspace_id: str | None = None
-    disabled: bool | None = None
-    limit_nanos: int | None = None
-    """What OpenRouter lets it spend; None also without a limit."""
-    limit_remaining_nanos: int | None = None
-    limit_reset: str | None = None
-    """`daily`, `weekly`, `monthly`; None for a limit that never resets."""
-    include_byok_in_limit: bool | None = None
-    created_at: datetime | None = None
     updated_at: datetime | None = None
-    creator: str | None = None
-    """OpenRouter's id of the person who made it."""
-    expires_at: datetime | None = None
-    last_used_at: datetime | None = None
 
     @property
     def about(self) -> KeyAbout:
         """What is kept of it beside its counters."""
-        return KeyAbout(
-            hash=self.hash,
-            disabled=self.disabled,
-            limit_nanos=self.limit_nanos,
-            limit_remaining_nanos=self.limit_remaining_nanos,
-            limit_reset=self.limit_reset,
-            include_byok_in_limit=self.include_byok_in_limit,
-            created_at=self.created_at,
-            expires_at=self.expires_at,
-            last_used_at=self.last_used_at,
-            creator=self.creator,
-        )
+        return KeyAbout(**{name: getattr(self, name) for name in _ABOUT})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Money is an exact decimal string of dollars, an instant is RFC 3339 in UTC, and 
 follows. What a person reads is the affair of the command line and of the page.
 
 parameters   what may be asked for, as it is written in an option or in a query
-spend, alerts, keys   one document each
+spend, calls, books, alerts, keys   one document each
 """
 
 from collections.abc import Mapping

@@ -50,6 +50,34 @@ def zone_of(name: str) -> ZoneInfo:
         raise Unaccepted("accepts an IANA zone, such as Europe/Paris", "timezone") from None
 
 
+def day_of(text: str) -> date:
+    """Return the date that *text* names.
+
+    Raises:
+        Unaccepted: it names none, or one that no calendar here reaches around.
+    """
+    try:
+        found = date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+    except ValueError:
+        found = None
+    if found is None or not _FIRST_DAY <= found <= _LAST_DAY:
+        raise Unaccepted(f"accepts a date from {_FIRST_DAY} to {_LAST_DAY}, such as 2026-11-20", "day")
+    return found
+
+
+def limit_of(text: str | None, most: int) -> int:
+    """Return how many rows are wanted: *most*, unless fewer are asked for.
+
+    Raises:
+        Unaccepted: it is no such number.
+    """
+    if text is None:
+        return most
+    if not re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII) or int(text) > most:
+        raise Unaccepted(f"accepts a number from 1 to {most:,}", "limit")
+    return int(text)
+
+
 def span_of(
     since: str | None, until: str | None, last: str | None, *, zone: ZoneInfo, now: datetime, opening: datetime
 ) -> Window:
@@ -102,4 +130,6 @@ def _edge(text: str, parameter: str, zone: ZoneInfo) -> datetime:
     return at
 
 
+_FIRST_DAY: Final = date(2000, 1, 1)
+_LAST_DAY: Final = date(2999, 12, 31)
 _LAST: Final = re.compile(r"([1-9]\d{0,4})([dh])")

@@ -5,19 +5,21 @@ decides and writes, so a digest is queued once, by whichever replica came first.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, timedelta
 from functools import partial
 
 import structlog
 
 from reckon.core import digest as digests
 from reckon.core.digest import DigestPlan, DigestPolicy
-from reckon.core.digest_calendar import DigestKind, Due, latest
+from reckon.core.digest_calendar import DigestKind, Due, last_day, latest
 from reckon.core.digest_figures import CALLS_TOLD_BY, Digest, Facts, windows_to_read
 from reckon.core.records import UNOWNED
 from reckon.core.reports import Ledger
+from reckon.core.windows import Window, dates, local_date
 from reckon.store import Store
+from reckon.store.books import books_of
 from reckon.store.reading import Reading
 
 _log = structlog.get_logger()
@@ -44,7 +46,7 @@ async def digest_asked_for(store: Store, policy: DigestPolicy, kind: DigestKind,
     one = latest(kind, policy.zone, now)
     commit = partial(
         store.commit_digest,
-        lambda ledger: _facts(ledger, [one], policy),
+        lambda ledger: _facts(ledger, [one], policy, now),
         lambda facts: digests.asked_for(one, facts, policy, now),
         now,
     )
@@ -61,7 +63,7 @@ def rendered(store: Store, policy: DigestPolicy, kind: DigestKind, now: datetime
     """
     one = latest(kind, policy.zone, now)
     with store.reading() as ledger:
-        facts = _facts(ledger, [one], policy)
+        facts = _facts(ledger, [one], policy, now)
     return digests.digest_of(one, facts, policy, now)
 
 
@@ -72,7 +74,7 @@ def _queue_due(store: Store, policy: DigestPolicy, now: datetime) -> DigestPlan:
 
     def read(ledger: Reading) -> tuple[Sequence[Due], Facts]:
         dues = _due(ledger, policy, now)
-        return dues, _facts(ledger, dues, policy)
+        return dues, _facts(ledger, dues, policy, now)
 
     def decide(found: tuple[Sequence[Due], Facts]) -> DigestPlan:
         return digests.plan(*found, policy, now)
@@ -86,7 +88,7 @@ def _due(ledger: Reading, policy: DigestPolicy, now: datetime) -> list[Due]:
     return digests.due_now(policy, ledger.first_opening(), ledger.due_dates(), now)
 
 
-def _facts(ledger: Reading, dues: Sequence[Due], policy: DigestPolicy) -> Facts:
+def _facts(ledger: Reading, dues: Sequence[Due], policy: DigestPolicy, now: datetime) -> Facts:
     keys = ledger.every_key()
     windows = [*dict.fromkeys(window for one in dues for window in windows_to_read(one, policy.zone))]
     held = ledger.totals(windows)
@@ -102,7 +104,12 @@ def _facts(ledger: Reading, dues: Sequence[Due], policy: DigestPolicy) -> Facts:
         owner_days=ledger.owner_days({UNOWNED, *policy.owner_map.teams}) if needs_days else (),
         alerts=ledger.alerts_since(min(one.news_since for one in dues)) if dues else (),
         calls=dict(zip(periods, calls, strict=True)),
+        books={period: books_of(ledger, _days(period, policy), policy.zone, now) for period in periods},
     )
+
+
+def _days(period: Window, policy: DigestPolicy) -> Iterator[date]:
+    return dates(local_date(period.start, policy.zone), last_day(period, policy.zone) + timedelta(days=1))
 
 
 def _tell(plan: DigestPlan) -> None:

@@ -114,16 +114,21 @@ class Settler:
             StoreError: the ledger could not be read or written. What was not committed is due still.
         """
         under_way = _UnderWay()
+        if is_enough() or not await self._claim(under_way):
+            return under_way.tally
         trouble: StoreError | None = None
         async with asyncio.TaskGroup() as group:
             workers = [group.create_task(self._look_up(under_way)) for _ in range(self._terms.concurrency)]
             try:
-                while (not is_enough() and await self._claim(under_way)) or under_way.claimed:
+                while under_way.claimed:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(1):
                             await under_way.has_answers.wait()
-                    await asyncio.sleep(_BETWEEN_COMMITS_SECONDS)
+                    if not under_way.all_have_answers:  # one commit for those that come now
+                        await asyncio.sleep(_BETWEEN_COMMITS_SECONDS)
                     await self._commit(under_way)
+                    if not is_enough():
+                        await self._claim(under_way)
             except StoreError as error:  # told past the group, which would make one of many of it
                 trouble = error
             finally:
@@ -207,6 +212,11 @@ class _UnderWay:
     _to_ask: deque[Pending] = field(default_factory=deque)
     _has_work: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     _answers: list[tuple[Pending, Lookup]] = field(default_factory=list)
+
+    @property
+    def all_have_answers(self) -> bool:
+        """Whether nothing that is claimed is still to be learnt."""
+        return len(self._answers) == len(self.claimed)
 
     def put(self, found: Sequence[Pending]) -> None:
         """Let the workers ask for *found*."""

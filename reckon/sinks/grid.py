@@ -1,6 +1,7 @@
 """A table as lines of monospaced text: figures to the right, names cut to fit.
 
-Names give way first, the widest of them before the others; figures are whole as long as the width allows it at all.
+Names give way first, the widest of them before the others, and what a line is about, its first cell, after them;
+figures are whole as long as the width allows it at all.
 """
 
 from collections.abc import Sequence
@@ -37,10 +38,12 @@ def lines_of(table: Table, width: int) -> list[str]:
 
 
 def _fitted(widths: Sequence[int], is_figure: Sequence[bool], room: int) -> list[int]:
-    """Return the width of each column: names give way down to their narrowest, and only then all."""
+    """Return the width of each column: names give way down to their narrowest, the first of them last, then all."""
     fitted = list(widths)
     names = [place for place, figure in enumerate(is_figure) if not figure]
-    for yielding, narrowest in ((names, _NARROWEST_NAME), (range(len(fitted)), _NARROWEST)):
+    beside = names[1:] if names[:1] == [0] else names
+    orders = ((beside, _NARROWEST_NAME), (names, _NARROWEST_NAME), (range(len(fitted)), _NARROWEST))
+    for yielding, narrowest in orders:
         while sum(fitted) + len(_GAP) * (len(fitted) - 1) > room:
             widest = max(yielding, key=fitted.__getitem__, default=None)
             if widest is None or fitted[widest] <= narrowest:

@@ -7,7 +7,7 @@ number, and only the sums are given names.
 A pool of a sum is null as soon as one of its parts is: SQL would leave the unknown out, and call the rest the whole.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -27,7 +27,9 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    literal_column,
     select,
+    true,
     union_all,
 )
 
@@ -76,25 +78,35 @@ class Source:
     amounts: Sequence[ColumnElement[Any]]
     numbered: Mapping[str, Column[Any]]
     """In which column the number stands that tells a field."""
+    owned: ColumnElement[bool]
+    """Whether a row is of one of the owners asked for."""
+    every_row: ColumnElement[bool]
+    """What is true of every row, where saying so shows SQLite the way to them."""
     named: Callable[[Subquery, Sequence[str]], tuple[FromClause, list[ColumnElement[Any]]]]
     """Returns the sums joined with the names of some fields, and those names."""
 
 
 def summed(
-    connection: Connection, source: Source, fields: Sequence[str], spans: Sequence[Span]
+    connection: Connection,
+    source: Source,
+    fields: Sequence[str],
+    spans: Sequence[Span],
+    owners: Collection[str] | None = None,
 ) -> Iterator[tuple[int, tuple[str | None, ...], Amounts]]:
-    """Yield (place, names, amounts) for whatever lies in each of *spans*, told apart by *fields*.
+    """Yield (place, names, amounts) for whatever of *owners* lies in each of *spans*, told apart by *fields*.
 
     The same names may come more than once. A name that is not known is '' or None.
     """
     amounts_at = 1 + len(fields)
     for first in range(0, len(spans), _SPANS_AT_ONCE):
         some = spans[first : first + _SPANS_AT_ONCE]
-        edges = {f"place_{n}": span.place for n, span in enumerate(some)}
-        edges |= {f"lower_{n}": span.lower for n, span in enumerate(some)}
-        edges |= {f"upper_{n}": span.upper for n, span in enumerate(some)}
-        for row in connection.execute(_statement(source, tuple(fields), len(some)), edges):
-            yield row[0], tuple(row[1:amounts_at]), tuple(row[amounts_at:])
+        asked: dict[str, Any] = {f"lower_{n}": span.lower for n, span in enumerate(some)}
+        asked |= {f"upper_{n}": span.upper for n, span in enumerate(some)}
+        if owners is not None:
+            asked["owners"] = sorted(owners)
+        statement = _statement(source, tuple(fields), len(some), of_all=owners is None)
+        for row in connection.execute(statement, asked).all():
+            yield some[row[0]].place, row[1:amounts_at], row[amounts_at:]
 
 
 def plus(some: Amounts, others: Amounts) -> Amounts:
@@ -103,27 +115,37 @@ def plus(some: Amounts, others: Amounts) -> Amounts:
 
 
 @cache
-def _statement(source: Source, fields: Sequence[str], spans: int) -> Select[Any]:
-    """Return the statement that adds up *source* within so many spans. Made once, because that takes a while."""
-    one_by_one = [
-        select(
-            bindparam(f"place_{n}", type_=Integer).label("place"),
-            bindparam(f"lower_{n}", type_=BigInteger).label("lower"),
-            bindparam(f"upper_{n}", type_=BigInteger).label("upper"),
-        )
-        for n in range(spans)
-    ]
-    asked = union_all(*one_by_one).cte("spans") if spans > 1 else one_by_one[0].cte("spans")
-    by = (asked.c.place, *dict.fromkeys(source.numbered[field] for field in fields))
-    sums = (
-        select(*by, *(amount.label(name) for name, amount in zip(AMOUNTS, source.amounts, strict=True)))
-        .select_from(asked)
-        .join(source.rows, (source.at >= asked.c.lower) & (source.at < asked.c.upper))
-        .group_by(*by)
-        .subquery("sums")
-    )
+def _statement(source: Source, fields: Sequence[str], spans: int, *, of_all: bool) -> Select[Any]:
+    """Return the statement that adds up *source* within so many spans. Made once, because that takes a while.
+
+    One span alone is no part of what is grouped by, so that rows which come in the order of a number are not sorted.
+    """
+    numbers = tuple(dict.fromkeys(source.numbered[field] for field in fields))
+    amounts = [amount.label(name) for name, amount in zip(AMOUNTS, source.amounts, strict=True)]
+    if spans == 1:
+        place: ColumnElement[int] = literal_column("0", Integer).label("place")
+        rows = select(place, *numbers, *amounts).select_from(source.rows).where(_within(source, *_edges(0)))
+        grouped = rows.group_by(*numbers) if numbers else rows.having(func.count() > 0)
+    else:
+        asked = union_all(*(select(literal_column(str(n), Integer).label("place"), *_edges(n)) for n in range(spans)))
+        each = asked.cte("spans")
+        rows = select(each.c.place, *numbers, *amounts).select_from(each)
+        rows = rows.join(source.rows, _within(source, each.c.lower, each.c.upper))
+        grouped = rows.group_by(each.c.place, *numbers)
+    sums = grouped.where(source.every_row if of_all else source.owned).subquery("sums")
     joined, names = source.named(sums, fields)
     return select(sums.c.place, *names, *(sums.c[name] for name in AMOUNTS)).select_from(joined)
+
+
+def _edges(n: int) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    return (
+        bindparam(f"lower_{n}", type_=BigInteger).label("lower"),
+        bindparam(f"upper_{n}", type_=BigInteger).label("upper"),
+    )
+
+
+def _within(source: Source, lower: ColumnElement[int], upper: ColumnElement[int]) -> ColumnElement[bool]:
+    return (source.at >= lower) & (source.at < upper)
 
 
 # --- The generations themselves, and the corrections of their costs ------------------------------------------------
@@ -134,6 +156,7 @@ _NUMBERED: Final[Mapping[str, Column[Any]]] = {
     "session": GENERATION.c.session_id,
     **dict.fromkeys(("model", "requested_model", "provider", "app"), GENERATION.c.route_id),
 }
+_ASKED_FOR: Final = OWNER.c.name.in_(bindparam("owners", expanding=True))
 _NAMES: Final[Mapping[str, Column[Any]]] = {
     "owner": OWNER.c.name,
     "key_hash": KEY.c.hash,
@@ -167,6 +190,8 @@ RAW: Final = Source(
         *(_known(GENERATION.c[pool]) for pool in POOLS),
     ),
     _NUMBERED,
+    GENERATION.c.owner_id.in_(select(OWNER.c.id).where(_ASKED_FOR)),
+    true(),
     _with_names,
 )
 
@@ -180,6 +205,8 @@ CORRECTIONS: Final = Source(
         *(literal(0, Integer) for _ in POOLS),
     ),
     _NUMBERED,
+    GENERATION.c.owner_id.in_(select(OWNER.c.id).where(_ASKED_FOR)),
+    true(),
     _with_names,
 )
 
@@ -202,12 +229,18 @@ def _with_owner_and_model(sums: Subquery, fields: Sequence[str]) -> tuple[FromCl
     return joined, [_ROLLED_UP_NAMES[field] for field in fields]
 
 
-def _rollup(table: Table) -> Source:
-    amounts = [_whole(table.c[name]) for name in AMOUNTS[:3]] + [_known(table.c[pool]) for pool in POOLS]
+def _rollup(table: Table, *, by_owner_and_model: bool) -> Source:
+    every = select(OWNER_MODEL.c.id)
     return Source(
-        table, table.c.start, amounts, dict.fromkeys(ROLLED_UP, table.c.owner_model_id), _with_owner_and_model
+        table,
+        table.c.start,
+        [_whole(table.c[name]) for name in AMOUNTS[:3]] + [_known(table.c[pool]) for pool in POOLS],
+        dict.fromkeys(ROLLED_UP, table.c.owner_model_id),
+        table.c.owner_model_id.in_(every.join(OWNER).where(_ASKED_FOR)),
+        table.c.owner_model_id.in_(every) if by_owner_and_model else true(),
+        _with_owner_and_model,
     )
 
 
-DAYS: Final = _rollup(GENERATION_TOTAL)
-MONTHS: Final = _rollup(GENERATION_MONTH)
+DAYS: Final = _rollup(GENERATION_TOTAL, by_owner_and_model=False)
+MONTHS: Final = _rollup(GENERATION_MONTH, by_owner_and_model=True)

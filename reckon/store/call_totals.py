@@ -19,9 +19,16 @@ from reckon.store.rows import seconds
 
 
 def call_totals(
-    connection: Connection, windows: Sequence[Window], fields: Collection[str], zone: ZoneInfo
+    connection: Connection,
+    windows: Sequence[Window],
+    fields: Collection[str],
+    zone: ZoneInfo,
+    owners: Collection[str] | None = None,
 ) -> list[list[CallTotal]]:
-    """Return, for each window, its generations grouped by exactly these fields of `CallPlace`, in no order."""
+    """Return, for each window, its generations grouped by exactly these fields of `CallPlace`, in no order.
+
+    With *owners*, theirs alone.
+    """
     by = [field for field in FIELDS if field in fields]
     spans: dict[Source, list[Span]] = {}
     has_rollups = ROLLED_UP.issuperset(fields) and rollups.kept_in(connection) == zone.key
@@ -32,7 +39,7 @@ def call_totals(
         spans[CORRECTIONS] = spans[RAW]
     found: list[dict[tuple[str | None, ...], Amounts]] = [{} for _ in windows]
     for source, some in spans.items():
-        for place, names, amounts in summed(connection, source, by, some):
+        for place, names, amounts in summed(connection, source, by, some, owners):
             held = found[place].get(names)
             found[place][names] = amounts if held is None else plus(held, amounts)
     return [[_total(by, names, amounts) for names, amounts in sums.items()] for sums in found]

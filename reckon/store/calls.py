@@ -1,13 +1,15 @@
 """Single generations as they are listed, whatever their state, and what has not settled, added up."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, case, cast, func, literal, null, select
+from sqlalchemy import ColumnElement, Connection, case, cast, func, literal, null, select
 
 from reckon.core.generations import Call, ExpiryReason, GenerationState, UnsettledTotal
 from reckon.core.windows import Window
 from reckon.store.generation_rows import POOLS, call
-from reckon.store.rows import seconds
+from reckon.store.rows import instant, seconds
 from reckon.store.tables import BIG, GENERATION, GENERATION_CORRECTION, KEY, OWNER, PENDING, ROUTE, SESSION
 
 
@@ -31,25 +33,40 @@ def dearest_first(connection: Connection, span: Window, limit: int | None) -> li
 
 def unsettled(connection: Connection, span: Window) -> list[UnsettledTotal]:
     """Return what of *span* has not settled, by owner, key and state."""
-    by = (OWNER.c.name, KEY.c.hash, _STATE)
+    return [total for _, total in _unsettled(connection, span, literal(0))]
+
+
+def unsettled_by_hour(connection: Connection, span: Window) -> list[tuple[datetime, UnsettledTotal]]:
+    """Return what of *span* has not settled, by owner, key, state and the hour of UTC in which it lies."""
+    hour = _UNSETTLED_AT - _UNSETTLED_AT % _HOUR_SECONDS
+    return [(instant(start), total) for start, total in _unsettled(connection, span, hour)]
+
+
+def _unsettled(connection: Connection, span: Window, start: ColumnElement[int]) -> Iterator[tuple[int, UnsettledTotal]]:
+    divided = select(
+        start.label("start"), OWNER.c.name.label("owner"), KEY.c.hash, _STATE.label("state"), PENDING.c.credits_nanos
+    ).select_from(_WHOSE)
+    inside = PENDING.c.again == 0, seconds(span.start) <= _UNSETTLED_AT, seconds(span.end) > _UNSETTLED_AT
+    each = divided.where(*inside).subquery("each")
+    by = (each.c.start, each.c.owner, each.c.hash, each.c.state)
     statement = (
         select(
             *by,
             func.count(),
-            func.coalesce(func.sum(PENDING.c.credits_nanos), 0),
-            func.count() - func.count(PENDING.c.credits_nanos),
+            func.coalesce(func.sum(each.c.credits_nanos), 0),
+            func.count() - func.count(each.c.credits_nanos),
         )
-        .select_from(_WHOSE)
-        .where(PENDING.c.again == 0, seconds(span.start) <= _UNSETTLED_AT, seconds(span.end) > _UNSETTLED_AT)
         .group_by(*by)
         .order_by(*by)
     )
-    return [
-        UnsettledTotal(owner, key_hash, GenerationState(state), generations, int(credits_nanos), of_unknown_cost)
-        for owner, key_hash, state, generations, credits_nanos, of_unknown_cost in connection.execute(statement)
-    ]
+    for at, owner, key_hash, state, generations, credits_nanos, of_unknown_cost in connection.execute(statement):
+        yield (
+            at,
+            UnsettledTotal(owner, key_hash, GenerationState(state), generations, int(credits_nanos), of_unknown_cost),
+        )
 
 
+_HOUR_SECONDS: Final = 3600
 _UNSETTLED_AT: Final = func.coalesce(PENDING.c.created_at, PENDING.c.handed_in_at)
 _STATE: Final = case((PENDING.c.expired.is_(None), GenerationState.PENDING.value), else_=GenerationState.EXPIRED.value)
 _WHOSE: Final = PENDING.join(OWNER, OWNER.c.id == PENDING.c.owner_id).join(

@@ -25,6 +25,7 @@ from reckon.store.tables import GENERATION, GENERATION_CORRECTION, OWNER, ROUTE,
 from reckon.store.writing import Row, insert_rows, upsert_rows
 
 _COUNTING: Final = 5_267_614_953  # any number that nobody else uses for a Postgres advisory lock
+_POOLS_OF: Final = itemgetter(*POOLS)
 
 
 class Known(NamedTuple):
@@ -94,7 +95,8 @@ def write(connection: Connection, settled: Iterable[Settled], zone: ZoneInfo) ->
         for generation in by_id.values()
         if generation.id in before and (found := _correction(before[generation.id], generation))
     ]
-    insert_rows(connection, GENERATION, rows(connection, new))
+    new_rows = rows(connection, new)
+    insert_rows(connection, GENERATION, new_rows)
     upsert_rows(
         connection,
         GENERATION_CORRECTION,
@@ -102,7 +104,7 @@ def write(connection: Connection, settled: Iterable[Settled], zone: ZoneInfo) ->
         key=("id", "at"),
         add=("credits_nanos", "byok_nanos"),
     )
-    parts = [_part(generation) for generation in new] + [_moved(*each) for each in corrected]
+    parts = [_part(by_id[row["id"]], row) for row in new_rows] + [_moved(*each) for each in corrected]
     rollups.add(connection, parts, zone)
 
 
@@ -137,10 +139,10 @@ def _created_at(generation: Settled) -> int:
     return seconds(generation.facts.created_at or generation.settled_at)
 
 
-def _part(generation: Settled) -> Part:
-    facts = generation.facts
-    amounts = (1, facts.credits_nanos or 0, facts.byok_nanos or 0, *pools_row(facts.pools).values())
-    return (_created_at(generation), generation.owner, facts.model or "", facts.requested_model or "", amounts)
+def _part(generation: Settled, row: Row) -> Part:
+    model, requested_model, *_ = route_name(generation.facts)
+    amounts = (1, row["credits_nanos"], row["byok_nanos"] or 0, *_POOLS_OF(row))
+    return (row["created_at"], row["owner_id"], model, requested_model, amounts)
 
 
 def _correction(before: Known, again: Settled) -> CostCorrection | None:
@@ -159,4 +161,4 @@ def _correction_row(found: CostCorrection) -> dict[str, Any]:
 
 def _moved(before: Known, found: CostCorrection) -> Part:
     amounts = (0, found.credits_nanos, found.byok_nanos, *[0] * len(POOLS))
-    return (before.created_at, before.owner, before.model, before.requested_model, amounts)
+    return (before.created_at, before.owner_id, before.model, before.requested_model, amounts)

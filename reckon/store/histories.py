@@ -76,9 +76,7 @@ def keep_up(connection: Connection, written: Sequence[OwnerDay], *, rebuilt: boo
             first_change[day.owner] = min(day.day, first_change.get(day.owner, day.day))
     pasts = _pasts(connection, owners)
     void = {owner for (owner, _), past in pasts.items() if first_change.get(owner, past.before) < past.before}
-    if void:
-        ids = select(OWNER.c.id).where(among(connection, OWNER.c.name, void))
-        connection.execute(delete(OWNER_PAST).where(OWNER_PAST.c.owner_id.in_(ids)))
+    forget(connection, void)
     sound = {place: past for place, past in pasts.items() if place[0] not in void}
     ends = {owner: sound.get((owner, True), NO_PAST).before for owner in owners}
     behind = {owner: end for owner, end in ends.items() if end < before}
@@ -91,6 +89,13 @@ def keep_up(connection: Connection, written: Sequence[OwnerDay], *, rebuilt: boo
             totals = ((day, _spent(row, byok=byok)) for row, day in found)
             extended.append(_past_row(first.owner_id, past.with_days(totals, before), byok=byok))
     upsert_rows(connection, OWNER_PAST, extended, key=("owner_id", "byok"))
+
+
+def forget(connection: Connection, owners: Collection[str]) -> None:
+    """Make the pasts of *owners* void: their older days are not what they were."""
+    if owners:
+        ids = select(OWNER.c.id).where(among(connection, OWNER.c.name, owners))
+        connection.execute(delete(OWNER_PAST).where(OWNER_PAST.c.owner_id.in_(ids)))
 
 
 _SETTLED: Final = TotalState.SETTLED.value

@@ -4,12 +4,13 @@ Nothing here takes a name away, so a number that was found stays right for as lo
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Table, and_, select
+from sqlalchemy import Column, Connection, Select, Table, and_, select
 
 from reckon.core.records import KeyState, WatchedKey
-from reckon.store.matching import among, listed
+from reckon.store.matching import among, as_listed, listed_later
 from reckon.store.rows import key_row
 from reckon.store.tables import KEY, OWNER, OWNER_MODEL, ROUTE, SESSION
 from reckon.store.writing import insert_missing
@@ -74,8 +75,15 @@ def _known_keys(connection: Connection, hashes: Collection[str]) -> dict[str, in
 def _found(connection: Connection, table: Table, names: Collection[Name]) -> dict[Name, int]:
     if not names:
         return {}
+    dialect = connection.dialect.name
+    found = connection.execute(_finding(table, dialect), as_listed(dialect, sorted(names)))
+    return {tuple(row[1:]): row[0] for row in found}
+
+
+@cache
+def _finding(table: Table, dialect: str) -> Select[Any]:
+    """Return the statement that finds names. Made once: a few names are found sooner than it is put together."""
     columns = _CALLED[table]
-    wanted = listed(connection, sorted(names), *columns)
+    wanted = listed_later(dialect, *columns)
     is_called = and_(*(column == wanted.c[column.name] for column in columns))
-    statement = select(table.c.id, *columns).select_from(wanted).join(table, is_called)
-    return {tuple(row[1:]): row[0] for row in connection.execute(statement)}
+    return select(table.c.id, *columns).select_from(wanted).join(table, is_called)

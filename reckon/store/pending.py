@@ -127,18 +127,14 @@ def next_due(connection: Connection, besides: Collection[str]) -> datetime | Non
     return instant(min(due)) if due else None
 
 
-def with_what_was_told(connection: Connection, settled: Sequence[Settled]) -> list[Settled]:
-    """Return what has *settled* with what was handed in of it since it was claimed."""
+def take_out(connection: Connection, settled: Sequence[Settled]) -> list[Settled]:
+    """Return what has *settled* with what was handed in of it since it was claimed; nobody asks for it any more."""
     told = {row.id: pending(row) for row in _standing(connection, [generation.id for generation in settled])}
+    if told:
+        connection.execute(delete(PENDING).where(among(connection, PENDING.c.id, told)))
     return [
         _enriched(generation, told[generation.id]) if generation.id in told else generation for generation in settled
     ]
-
-
-def remove(connection: Connection, ids: Collection[str]) -> None:
-    """Take away those of *ids* that stand: they have settled."""
-    if ids:
-        connection.execute(delete(PENDING).where(among(connection, PENDING.c.id, ids)))
 
 
 def reschedule(connection: Connection, waiting: Collection[Pending], holder: str) -> None:

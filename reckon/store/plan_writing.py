@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Column, Connection, Table, bindparam, select, update
 
+from reckon.core.account_alerts import AccountPlan
 from reckon.core.plans import Plan
-from reckon.store import abouts, alerts, histories, outbox, rows
+from reckon.store import abouts, account_told, activity, alerts, histories, outbox, rows
 from reckon.store.matching import among
 from reckon.store.reading import BALANCES_ASKED_AT, POLLED_AT, SWEPT_PREFIX, ZONE
 from reckon.store.tables import (
@@ -55,6 +57,8 @@ def write_plan(connection: Connection, plan: Plan) -> None:
     )
     if plan.rebuild_days:
         connection.execute(OWNER_DAY.delete())
+    else:
+        activity.give_way(connection, [(owner_ids[day.owner], day.day) for day in plan.owner_days])
     upsert_rows(
         connection,
         OWNER_DAY,
@@ -63,8 +67,11 @@ def write_plan(connection: Connection, plan: Plan) -> None:
         add=("spend_nanos", "correction_nanos", "byok_nanos", "byok_correction_nanos"),
     )
     histories.keep_up(connection, plan.owner_days, rebuilt=plan.rebuild_days)
+    if plan.rebuild_days:
+        activity.derive(connection, ZoneInfo(plan.zone_key))
     upsert_rows(connection, BALANCE, [rows.balance_row(balance) for balance in plan.balances], key=("seen_by",))
-    _write_alerts(connection, plan, owner_ids)
+    account_told.keep_balances(connection, plan.balances, inference_keys=key_ids)
+    write_alerts(connection, plan, owner_ids)
     outbox.add(connection, plan.outgoing, plan.at)
     facts = {ZONE: plan.zone_key, POLLED_AT: str(rows.seconds(plan.at))}
     facts |= {SWEPT_PREFIX + workspace: str(rows.seconds(at)) for workspace, at in plan.swept.items()}
@@ -73,7 +80,8 @@ def write_plan(connection: Connection, plan: Plan) -> None:
     upsert_rows(connection, META, [{"name": name, "value": value} for name, value in facts.items()], key=("name",))
 
 
-def _write_alerts(connection: Connection, plan: Plan, owner_ids: Mapping[str, int]) -> None:
+def write_alerts(connection: Connection, plan: Plan | AccountPlan, owner_ids: Mapping[str, int]) -> None:
+    """Write the alerts that changed, and why; *owner_ids* are those of whom they are about."""
     if not (plan.alerts or plan.transitions):
         return
     concerned = {alert.fingerprint for alert in plan.alerts} | {change.fingerprint for change in plan.transitions}

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import BigInteger, Connection, Integer, Row, Select, bindparam, func, select, union_all
 
 from reckon.core.alerts import Alert, Rule, Transition
+from reckon.core.analytics_plan import ModelHour
 from reckon.core.closing import OpenDays, days_to_close, days_to_read
 from reckon.core.detectors import AnomalyPolicy
 from reckon.core.generations import Call, CallTotal, GenerationState, UnsettledTotal
@@ -37,7 +38,7 @@ from reckon.core.sweeps import KeyAbout
 from reckon.core.totals import KeyTotal
 from reckon.core.verify import Difference, KeyHistory
 from reckon.core.windows import Window, day_window, local_date
-from reckon.store import abouts, alerts, calls, histories, outbox, pending, rollups, rows
+from reckon.store import abouts, alerts, analytics, calls, histories, outbox, pending, rollups, rows
 from reckon.store.call_totals import call_totals
 from reckon.store.matching import among
 from reckon.store.tables import BALANCE, CORRECTION, DUE, GAP, KEY, META, OWNER, OWNER_DAY, SNAPSHOT, WINDOW_TOTAL
@@ -167,9 +168,14 @@ class Reading:
         """Return the facts about the ledger itself."""
         return {row.name: row.value for row in self.connection.execute(select(META))}
 
-    def owner_days(self, owners: Collection[str] | None = None) -> list[OwnerDay]:
-        """Return every closed day, or those of some owners, by owner and day."""
+    def owner_days(self, owners: Collection[str] | None = None, *, counted_only: bool = False) -> list[OwnerDay]:
+        """Return every closed day, or those of some owners, by owner and day.
+
+        With *counted_only*, without those before the ledger's own, which are made of what the account tells.
+        """
         statement = select(OWNER_DAY, OWNER.c.name.label("owner")).join(OWNER).order_by(OWNER.c.name, OWNER_DAY.c.day)
+        if counted_only:
+            statement = statement.where(OWNER_DAY.c.from_activity == 0)
         if owners is not None:
             statement = statement.where(among(self.connection, OWNER.c.name, owners))
         return [rows.owner_day(row) for row in self.connection.execute(statement)]
@@ -268,7 +274,11 @@ class Reading:
         return calls.dearest_first(self.connection, span, limit)
 
     def call_totals(
-        self, pieces: Sequence[tuple[str | None, Window]], fields: Collection[str], zone: ZoneInfo
+        self,
+        pieces: Sequence[tuple[str | None, Window]],
+        fields: Collection[str],
+        zone: ZoneInfo,
+        owners: Collection[str] | None = None,
     ) -> list[list[CallTotal]]:
         """Return, for each piece of a report, its settled generations grouped by exactly these fields of `CallPlace`.
 
@@ -279,15 +289,17 @@ class Reading:
             pieces: (name, span) each; the name is the caller's.
             fields: names of fields of `CallPlace`.
             zone: whose days and months the pieces are likely made of.
+            owners: whose generations; None for all.
         """
-        return call_totals(self.connection, [span for _, span in pieces], fields, zone)
+        return call_totals(self.connection, [span for _, span in pieces], fields, zone, owners)
 
     def calls_of_days(
         self, days: Collection[tuple[str, date]], zone: ZoneInfo
     ) -> dict[tuple[str, date], list[CallTotal]]:
         """Return the settled generations of some owners' local days, told apart by `CALLS_TOLD_BY`; nothing if none."""
         dates = sorted({day for _, day in days})
-        held = self.call_totals([(None, day_window(day, zone)) for day in dates], CALLS_TOLD_BY, zone)
+        owners = {owner for owner, _ in days}
+        held = self.call_totals([(None, day_window(day, zone)) for day in dates], CALLS_TOLD_BY, zone, owners)
         found: dict[tuple[str, date], list[CallTotal]] = {}
         for day, totals in zip(dates, held, strict=True):
             for total in totals:
@@ -299,9 +311,31 @@ class Reading:
         """Return what of *span* is pending or expired, by owner, key and state."""
         return calls.unsettled(self.connection, span)
 
+    def unsettled_by_hour(self, span: Window) -> list[tuple[datetime, UnsettledTotal]]:
+        """Return the same by the hour of UTC as well, each with the beginning of its hour."""
+        return calls.unsettled_by_hour(self.connection, span)
+
+    def known_generations(self, ids: Collection[str]) -> set[str]:
+        """Return those of *ids* that were handed in already, whatever became of them."""
+        return analytics.known_generations(self.connection, ids)
+
     def rollup_differences(self) -> list[Difference]:
         """Return every way in which the sums of generations by day and month differ from the generations themselves."""
         return rollups.differences(self.connection)
+
+    # --- Analytics ---------------------------------------------------------------------------------------------------
+
+    def model_hours(self, span: Window) -> list[ModelHour]:
+        """Return what analytics told of the hours that begin in *span*, in the order of time."""
+        return analytics.hours(self.connection, span)
+
+    def told_by_analytics(self, span: Window) -> dict[str, int]:
+        """Return how much of each key's money analytics told in *span*, both meters together, by hash."""
+        return analytics.told(self.connection, span)
+
+    def day_read_again(self) -> date | None:
+        """Return the last UTC day that analytics was asked for once more after it had ended; None before the first."""
+        return analytics.reread(self.connection)
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 
@@ -332,6 +366,7 @@ class Reading:
             if calendar.zone_changed(policy.zone)
             else histories.read(self.connection, concerned, byok=byok),
             alerts=known,
+            balances=sorted([*self.balances(), *seen.balances], key=lambda each: each.at, reverse=True),
         )
 
     @contextmanager

@@ -5,11 +5,11 @@ again from the rows at any time. That is done when the zone of the calendar chan
 keeps. Day and month are known by their first instant.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from itertools import chain, pairwise
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Column, Connection, Table, func, select
@@ -22,25 +22,27 @@ from reckon.store.rows import instant, seconds
 from reckon.store.tables import GENERATION, GENERATION_MONTH, GENERATION_TOTAL, META, OWNER_MODEL
 from reckon.store.writing import upsert_rows
 
-Part = tuple[int, str, str, str, Amounts]
-"""When, in epoch seconds; whose; the model that served and the one that was asked for, '' for unknown; how much."""
+Part = tuple[int, int, str, str, Amounts]
+"""When, in epoch seconds; the owner's number; the model that served and the one asked for, '' for unknown; how much."""
 
+_Owner = TypeVar("_Owner", int, str)
 _ZONE: Final = "rollup_zone"
 _BY: Final = ("owner", "model", "requested_model")
-_Place = tuple[int, str, str, str]
-"""The first instant of a day or a month, an owner, both models."""
+_Place = tuple[int, _Owner, str, str]
+"""The first instant of a day or a month, an owner by number or by name, both models."""
+_Sums = dict[_Place[_Owner], Amounts]
 
 
 def add(connection: Connection, parts: Iterable[Part], zone: ZoneInfo) -> None:
     """Add *parts* to the days and months of *zone* that they lie in."""
-    days: dict[_Place, Amounts] = {}
+    days: _Sums[int] = {}
     starts: dict[int, int] = {}
-    for at, owner, model, requested_model, amounts in parts:
+    for at, owner_id, model, requested_model, amounts in parts:
         quarter = at // 900  # every local day begins with one
         if quarter not in starts:
             starts[quarter] = seconds(day_start(local_date(instant(at), zone), zone))
-        _fold(days, (starts[quarter], owner, model, requested_model), amounts)
-    ids = _owner_model_ids(connection, {(owner, *models) for _, owner, *models in days})
+        _fold(days, (starts[quarter], owner_id, model, requested_model), amounts)
+    ids = numbers(connection, OWNER_MODEL, {place[1:] for place in days})
     _write(connection, GENERATION_TOTAL, days, ids)
     _write(connection, GENERATION_MONTH, _months(days, zone), ids)
 
@@ -54,7 +56,13 @@ def keep_in(connection: Connection, zone: ZoneInfo) -> None:
     if reach := _reach(connection, GENERATION.c.created_at):
         for month in _month_windows(*reach, zone):
             for day in _day_windows(month, zone):
-                add(connection, ((*place, amounts) for place, amounts in _sums(connection, RAW, day).items()), zone)
+                sums = _sums(connection, RAW, day)
+                owners = owner_numbers(connection, {owner for _, owner, *_ in sums})
+                parts = (
+                    (at, owners[owner], model, requested_model, amounts)
+                    for (at, owner, model, requested_model), amounts in sums.items()
+                )
+                add(connection, parts, zone)
     upsert_rows(connection, META, [{"name": _ZONE, "value": zone.key}], key=("name",))
 
 
@@ -71,7 +79,7 @@ def cut(span: Window, zone: ZoneInfo) -> Iterator[tuple[Source, Window]]:
         yield RAW, span
         return
     first_month, last_month = _month_from(first), last.replace(day=1)
-    days = (first, first_month, last_month, last) if first_month <= last_month else (first, last)
+    days = (first, first_month, last_month, last) if first_month < last_month else (first, last)
     inner = [day_start(day, zone) for day in days]
     edges = pairwise([span.start, *inner, span.end])
     sources = (RAW, DAYS, MONTHS, DAYS, RAW) if len(inner) == 4 else (RAW, DAYS, RAW)
@@ -101,7 +109,7 @@ def _differences(connection: Connection, month: Window, zone: ZoneInfo) -> Itera
     yield from _compared(f"in {local_date(month.start, zone):%Y-%m}", month_sums, _sums(connection, MONTHS, month))
 
 
-def _compared(when: str, expected: Mapping[_Place, Amounts], found: Mapping[_Place, Amounts]) -> Iterator[Difference]:
+def _compared(when: str, expected: _Sums[str], found: _Sums[str]) -> Iterator[Difference]:
     nothing = (None,) * len(AMOUNTS)
     for place in sorted({*expected, *found}):
         _, owner, model, requested_model = place
@@ -139,11 +147,11 @@ def _day_windows(span: Window, zone: ZoneInfo) -> Iterator[Window]:
         yield day_window(day, zone)
 
 
-def _months(days: Mapping[_Place, Amounts], zone: ZoneInfo) -> dict[_Place, Amounts]:
-    found: dict[_Place, Amounts] = {}
+def _months(days: _Sums[_Owner], zone: ZoneInfo) -> _Sums[_Owner]:
+    found: _Sums[_Owner] = {}
     starts = {start: _month_start(start, zone) for start in {place[0] for place in days}}
-    for place, amounts in days.items():
-        _fold(found, (starts[place[0]], *place[1:]), amounts)
+    for (start, owner, model, requested_model), amounts in days.items():
+        _fold(found, (starts[start], owner, model, requested_model), amounts)
     return found
 
 
@@ -151,7 +159,7 @@ def _month_start(day_start_seconds: int, zone: ZoneInfo) -> int:
     return seconds(day_start(local_date(instant(day_start_seconds), zone).replace(day=1), zone))
 
 
-def _fold(sums: dict[_Place, Amounts], place: _Place, amounts: Amounts) -> None:
+def _fold(sums: _Sums[_Owner], place: _Place[_Owner], amounts: Amounts) -> None:
     held = sums.get(place)
     sums[place] = amounts if held is None else plus(held, amounts)
 
@@ -159,25 +167,19 @@ def _fold(sums: dict[_Place, Amounts], place: _Place, amounts: Amounts) -> None:
 # --- Rows ----------------------------------------------------------------------------------------------------------
 
 
-def _write(connection: Connection, table: Table, sums: Mapping[_Place, Amounts], ids: Mapping[Name, int]) -> None:
+def _write(connection: Connection, table: Table, sums: _Sums[int], ids: Mapping[Name, int]) -> None:
     rows = [
         {"start": place[0], "owner_model_id": ids[place[1:]], **dict(zip(AMOUNTS, amounts, strict=True))}
         for place, amounts in sums.items()
     ]
-    rows.sort(key=itemgetter("start", "owner_model_id"))
-    upsert_rows(connection, table, rows, key=("start", "owner_model_id"), add=AMOUNTS)
+    key = tuple(table.primary_key.columns.keys())
+    rows.sort(key=itemgetter(*key))
+    upsert_rows(connection, table, rows, key=key, add=AMOUNTS)
 
 
-def _owner_model_ids(connection: Connection, names: Collection[Name]) -> dict[Name, int]:
-    """Return the number of each owner and both models."""
-    owners = owner_numbers(connection, {owner for owner, *_ in names})
-    ids = numbers(connection, OWNER_MODEL, ((owners[owner], *models) for owner, *models in names))
-    return {(owner, *models): ids[owners[owner], *models] for owner, *models in names}
-
-
-def _sums(connection: Connection, source: Source, span: Window) -> dict[_Place, Amounts]:
+def _sums(connection: Connection, source: Source, span: Window) -> _Sums[str]:
     """Return what lies in *span*, dated at its start; of the raw rows with the corrections of their costs."""
-    found: dict[_Place, Amounts] = {}
+    found: _Sums[str] = {}
     edges = [Span(0, seconds(span.start), seconds(span.end))]
     for some in (RAW, CORRECTIONS) if source is RAW else (source,):
         for _, names, amounts in summed(connection, some, _BY, edges):

@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
+from reckon.core.analytics_plan import AccountDay, KeyHours
 from reckon.core.digest import DigestPlan
 from reckon.core.generations import Handed, Intake, Pending
 from reckon.core.noticing import days_told
@@ -28,7 +29,7 @@ from reckon.core.plans import LedgerPolicy, Plan, State
 from reckon.core.records import Poll, WatchedKey
 from reckon.core.settlement import SettlePlan, SettlePolicy
 from reckon.errors import StoreError
-from reckon.store import claims, generations, leases, outbox, pending, rollups, rows
+from reckon.store import analytics, claims, generations, leases, outbox, pending, rollups, rows
 from reckon.store.claims import Claim
 from reckon.store.leases import DELIVER
 from reckon.store.lock import WriterLock
@@ -387,9 +388,7 @@ class Store:
         def unit(connection: Connection) -> None:
             generations.let_nobody_else_count(connection)
             rollups.keep_in(connection, zone)
-            ids = [generation.id for generation in plan.settled]
-            generations.write(connection, pending.with_what_was_told(connection, plan.settled), zone)
-            pending.remove(connection, ids)
+            generations.write(connection, pending.take_out(connection, plan.settled), zone)
             pending.reschedule(connection, plan.waiting, holder)
 
         self._commit(unit)
@@ -412,6 +411,30 @@ class Store:
         def unit(connection: Connection) -> None:
             generations.let_nobody_else_count(connection)
             rollups.keep_in(connection, zone)
+
+        self._commit(unit)
+
+    # --- Analytics ---------------------------------------------------------------------------------------------------
+
+    def keep_analytics(
+        self, hours: Collection[KeyHours] = (), days: Sequence[AccountDay] = (), read_again: date | None = None
+    ) -> None:
+        """Write down what analytics told, over what it told before.
+
+        Args:
+            hours: of keys, within spans; those that the ledger does not know are left out.
+            days: of the whole account.
+            read_again: a UTC day that is complete now, and will not be asked for any more.
+
+        Raises:
+            StoreError: the database could not be written. Then nothing was.
+        """
+
+        def unit(connection: Connection) -> None:
+            analytics.write_hours(connection, hours)
+            analytics.write_days(connection, days)
+            if read_again:
+                analytics.write_reread(connection, read_again)
 
         self._commit(unit)
 

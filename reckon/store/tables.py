@@ -282,6 +282,21 @@ class ActivityRow(SQLModel, table=True):
     requests: int | None = _column(Integer, nullable=True)
 
 
+class ActivitySpanRow(SQLModel, table=True):
+    """Days of one key that activity or analytics was asked for: of those without a row in `activity`, all were idle.
+
+    The spans of a key do not touch.
+    """
+
+    __tablename__: ClassVar[str] = "activity_span"
+    __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
+
+    key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
+    since: str = _column(Text, primary_key=True)
+    until: str = _column(Text)
+    read_at: int = _column(BIG)
+
+
 class AccountDayRow(SQLModel, table=True):
     """What the whole account spent on one UTC day, by one source that tells it: activity or analytics."""
 
@@ -296,7 +311,10 @@ class AccountDayRow(SQLModel, table=True):
 
 
 class AnalyticsHourRow(SQLModel, table=True):
-    """What one key spent in one hour on one model, as OpenRouter's analytics tells it. A running hour is replaced."""
+    """What one key spent in one hour on one model, as OpenRouter's analytics tells it. A running hour is replaced.
+
+    The owner is whoever held the key when the hour was first told. An unknown model is ''.
+    """
 
     __tablename__: ClassVar[str] = "analytics_hour"
     __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
@@ -304,6 +322,7 @@ class AnalyticsHourRow(SQLModel, table=True):
     start: int = _column(BIG, primary_key=True, autoincrement=False)
     key_id: int = _column(Integer, ForeignKey("key.id"), primary_key=True, autoincrement=False)
     model: str = _column(Text, primary_key=True)
+    owner_id: int = _column(Integer, ForeignKey("owner.id"))
     credits_nanos: int = _column(BIG)
     byok_nanos: int = _column(BIG)
     requests: int | None = _column(Integer, nullable=True)
@@ -525,13 +544,13 @@ class GenerationTotalRow(SQLModel, table=True):
 
 
 class GenerationMonthRow(SQLModel, table=True):
-    """As `generation_total`, of one local month."""
+    """As `generation_total`, of one local month; ordered as reports add them up, which ask for months of all sorts."""
 
     __tablename__: ClassVar[str] = "generation_month"
     __table_args__: ClassVar[Any] = (_STRICT_KEYED,)
 
-    start: int = _column(BIG, primary_key=True, autoincrement=False)
     owner_model_id: int = _column(Integer, primary_key=True, autoincrement=False)
+    start: int = _column(BIG, primary_key=True, autoincrement=False)
     generations: int = _column(Integer)
     credits_nanos: int = _column(BIG)
     byok_nanos: int = _column(BIG)
@@ -583,6 +602,7 @@ BALANCE_SEEN: Final = _table(BalanceSeenRow)
 WORKSPACE: Final = _table(WorkspaceRow)
 KEY_ABOUT: Final = _table(KeyAboutRow)
 ACTIVITY: Final = _table(ActivityRow)
+ACTIVITY_SPAN: Final = _table(ActivitySpanRow)
 ACCOUNT_DAY: Final = _table(AccountDayRow)
 ANALYTICS_HOUR: Final = _table(AnalyticsHourRow)
 ALERT: Final = _table(AlertRow)
@@ -601,7 +621,7 @@ META: Final = _table(MetaRow)
 
 TABLES: Final[Sequence[Table]] = (
     *(OWNER, KEY, SNAPSHOT, CORRECTION, GAP, WINDOW_TOTAL, OWNER_DAY, OWNER_PAST, BALANCE),
-    *(BALANCE_SEEN, WORKSPACE, KEY_ABOUT, ACTIVITY, ACCOUNT_DAY, ANALYTICS_HOUR),
+    *(BALANCE_SEEN, WORKSPACE, KEY_ABOUT, ACTIVITY, ACTIVITY_SPAN, ACCOUNT_DAY, ANALYTICS_HOUR),
     *(ALERT, TRANSITION, OUTBOX, DUE, META),
     *(ROUTE, SESSION, PENDING, GENERATION, GENERATION_CORRECTION),
     *(OWNER_MODEL, GENERATION_TOTAL, GENERATION_MONTH),

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from reckon.core.generations import Handed, Intake
 from reckon.handing_in import Names
 from reckon.jobs.settle import Tally
+from reckon.web.catching_up import CatchingUp
 
 _MOST_AT_ONCE: Final = 10_000
 
@@ -31,6 +32,8 @@ class WaysIn:
     """Called after each commit."""
     settle: "Settle"
     """Looks up what is due."""
+    catching_up: CatchingUp | None = None
+    """Reads everything now; None where nobody does."""
 
 
 class Settle(Protocol):

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from reckon import __version__
 from reckon.core.reports import Dimension
 from reckon.web import ingest, shapes, traces
-from reckon.web.reports import REPORTS
+from reckon.web.reports import MOST_CALLS, REPORTS
 
 _Schema = Mapping[str, Any]
 
@@ -112,6 +112,8 @@ def _lines(types: Iterable[str]) -> dict[str, Any]:
 
 _REPORTS: Final = {
     "spend": ("Who spent how much", "Spend"),
+    "calls": ("Single generations, dearest first", "Calls"),
+    "books": ("Whether a day's books balance", "Books"),
     "alerts": ("What fires, and what has fired", "Alerts"),
     "keys": ("What is watched, and how fresh it is", "Keys"),
 }
@@ -124,6 +126,11 @@ _PARAMETERS: Final[Mapping[str, _Schema]] = {
     "since": {"schema": _WHEN, "description": "From this date or instant on, a quarter of an hour."},
     "until": {"schema": _WHEN, "description": "Up to this date or instant, which is not in it."},
     "last": {"schema": {"type": "string", "pattern": r"^[1-9]\d{0,4}[dh]$"}, "description": "Such as 7d or 24h."},
+    "day": {"schema": {"type": "string", "format": "date"}, "description": "Which local day; today if left out."},
+    "limit": {
+        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CALLS, "default": MOST_CALLS},
+        "description": "At most so many rows.",
+    },
     "timezone": {"schema": {"type": "string", "examples": ["Europe/Paris"]}, "description": "Whose days are meant."},
 }
 _GENERATIONS: Final = _operation(

@@ -16,8 +16,10 @@ from reckon.core.reports import Dimension, whole_span
 from reckon.core.windows import Window
 from reckon.documents import versioned
 from reckon.documents.alerts import alerts_document, shown_alerts
+from reckon.documents.books import books_document
+from reckon.documents.calls import calls_document
 from reckon.documents.keys import keys_document
-from reckon.documents.parameters import Unaccepted, dimensions_of, span_of, zone_of
+from reckon.documents.parameters import Unaccepted, day_of, dimensions_of, limit_of, span_of, zone_of
 from reckon.documents.spend import spend_document
 from reckon.web.bearer import require_to_read
 from reckon.web.refusals import Refused
@@ -67,11 +69,26 @@ def _alerts(app: App, asked: QueryParams) -> Mapping[str, Any]:
 
 
 def _keys(app: App, _asked: QueryParams) -> Mapping[str, Any]:
-    return keys_document(app.keys())
+    return keys_document(app.key_outlooks())
 
+
+def _calls(app: App, asked: QueryParams) -> Mapping[str, Any]:
+    app = _in_zone(app, asked)
+    return calls_document(app.calls(_span(app, asked), limit_of(asked.get("limit"), MOST_CALLS)))
+
+
+def _books(app: App, asked: QueryParams) -> Mapping[str, Any]:
+    app = _in_zone(app, asked)
+    return books_document(app.books(day_of(asked["day"]) if "day" in asked else None))
+
+
+MOST_CALLS: Final = 10_000
+"""More rows than this no answer holds."""
 
 REPORTS: Final[Mapping[str, Report]] = {
     "spend": Report(_spend, ("by", *_SPAN, "timezone")),
+    "calls": Report(_calls, (*_SPAN, "limit", "timezone")),
+    "books": Report(_books, ("day", "timezone")),
     "alerts": Report(_alerts, ("last", "timezone")),
     "keys": Report(_keys, ()),
 }

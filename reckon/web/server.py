@@ -21,7 +21,7 @@ from reckon.app import App
 from reckon.config import Listen
 from reckon.errors import ReckonError
 from reckon.pulse import Pulse
-from reckon.web import health, ingest, metrics, openapi, reports, traces
+from reckon.web import catching_up, health, ingest, metrics, openapi, reports, traces
 from reckon.web.intake_queue import IntakeQueue, WaysIn
 from reckon.web.refusals import HANDLERS
 
@@ -60,6 +60,11 @@ def surface(
             Route("/v1/generations", ingest.generations, methods=["POST"]),
             Route("/v1/traces", traces.traces, methods=["POST", "PUT"]),
             Route("/v1/settle", ingest.settle, methods=["POST"]),
+        ]
+    if ways_in and ways_in.catching_up:
+        routes += [
+            Route("/v1/sweep", catching_up.sweep, methods=["POST"]),
+            Route("/v1/backfill", catching_up.backfill, methods=["POST"]),
         ]
     surface = Starlette(routes=routes, middleware=[Middleware(_AskedByName, names=names)], exception_handlers=HANDLERS)
     surface.state.app = app

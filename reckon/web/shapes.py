@@ -8,6 +8,10 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from reckon.core.alerts import AlertState, Rule
+from reckon.core.comparing import Teller
+from reckon.core.generations import ExpiryReason, GenerationState
+from reckon.core.key_outlook import Blocker
+from reckon.core.reasons import Reason
 from reckon.core.records import FailureReason, TotalState
 from reckon.documents import SCHEMA_VERSION
 from reckon.handing_in import ID_PATTERN, LONGEST_NAME, LONGEST_SESSION, UNREAD
@@ -159,6 +163,14 @@ class Alerts(Document):
     rows: list[AlertRow]
 
 
+class BlockedKey(Shape):
+    """That a key is refused, or will be if it goes on as it does."""
+
+    by: Blocker
+    at: Instant | None
+    until: Instant | None
+
+
 class KeyRow(Shape):
     """One key."""
 
@@ -172,12 +184,89 @@ class KeyRow(Shape):
     counter_usd: Usd | None
     failure: FailureReason | None
     failing_since: Instant | None
+    workspace: str | None
+    suggested_owner: str | None
+    disabled: bool | None
+    created_at: Instant | None
+    last_used_at: Instant | None
+    expires_at: Instant | None
+    limit_usd: Usd | None
+    limit_remaining_usd: Usd | None
+    limit_reset: str | None
+    limit_resets_at: Instant | None
+    limit_includes_byok: bool | None
+    last_24h_usd: Usd
+    blocked: BlockedKey | None
 
 
 class Keys(Document):
     """Every key."""
 
     rows: list[KeyRow]
+
+
+class CallRow(Shape):
+    """One generation. What is unknown is null."""
+
+    id: str
+    owner: str
+    key: str | None
+    model: str | None
+    requested_model: str | None
+    provider: str | None
+    app: str | None
+    session: str | None
+    cost_usd: Usd | None
+    byok_usd: Usd | None
+    created_at: Instant | None
+    state: GenerationState
+    reason: ExpiryReason | None
+    tokens: Tokens
+
+
+class Calls(Document):
+    """Single generations, dearest first."""
+
+    rows: list[CallRow]
+
+
+class Explained(Shape):
+    """How much of a difference has one reason."""
+
+    reason: Reason
+    usd: Usd
+
+
+class Compared(Shape):
+    """What somebody else tells of a span, beside the counters."""
+
+    with_: Annotated[Teller, Field(alias="with")]
+    since: Instant
+    until: Instant
+    as_of: Instant
+    usd: Usd
+    counters_usd: Usd
+    difference_usd: Usd
+    explained: list[Explained]
+
+
+class Books(Document):
+    """One day reconciled. Null is what nobody can tell."""
+
+    day: str
+    counters_usd: Usd
+    analytics_usd: Usd | None
+    activity_usd: Usd | None
+    credits_usd: Usd | None
+    settled_usd: Usd
+    settled: Count
+    pending: Count
+    expired: Count
+    residual_usd: Usd
+    explained: list[Explained]
+    compared: list[Compared]
+    tolerance_usd: Usd
+    balanced: bool
 
 
 # --- How we are ------------------------------------------------------------------------------------------------------
@@ -203,4 +292,8 @@ class Readiness(Health):
     database: str
 
 
-SHAPES: Final[tuple[type[Shape], ...]] = (*(Error, Generation, Intake, Empty, Spend, Alerts, Keys, Health, Readiness),)
+SHAPES: Final[tuple[type[Shape], ...]] = (
+    *(Error, Generation, Intake, Empty),
+    *(Spend, Calls, Books, Alerts, Keys),
+    *(Health, Readiness),
+)

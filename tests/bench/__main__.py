@@ -10,7 +10,21 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import committing, memory, polling, settling, starting, storing, summing, ticking, verifying, writing
+from tests.bench import (
+    committing,
+    looking_up,
+    memory,
+    polling,
+    settling,
+    starting,
+    storing,
+    summing,
+    sweeping,
+    taking_in,
+    ticking,
+    verifying,
+    writing,
+)
 from tests.bench.figures import Figure, NotMeasured
 from tests.databases import NoPostgres
 
@@ -19,8 +33,11 @@ BENCHMARKS = {
     "writing": writing,
     "storing": storing,
     "committing": committing,
+    "sweeping": sweeping,
     "verifying": verifying,
     "settling": settling,
+    "looking_up": looking_up,
+    "taking_in": taking_in,
     "summing": summing,
     "starting": starting,
     "memory": memory,

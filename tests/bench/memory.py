@@ -44,7 +44,7 @@ def measure(size: Size) -> Iterator[Figure]:
     with upstream() as server, tempfile.TemporaryDirectory(prefix="reckon-bench-") as directory:
         few = partial(_polled, server, Path(directory), size.keys)
         many = _polled(server, Path(directory), _TIMES * size.keys)
-        found = interleaved({"bare": _weighed, "few": few}, size.rounds)
+        found = interleaved({"bare": weighed, "few": few}, size.rounds)
     bare = [weight.last_mib for weight in found["bare"]]
     last, peak = [weight.last_mib for weight in found["few"]], [weight.peak_mib for weight in found["few"]]
     further = [(many.last_mib - mib) * 1024 / ((_TIMES - 1) * size.keys) for mib in last]
@@ -62,11 +62,11 @@ def _polled(server: Upstream, directory: Path, keys: int) -> Weight:
     with tempfile.TemporaryDirectory(dir=directory) as home:
         config = Path(home, "reckon.toml")
         config.touch(mode=0o600)
-        config.write_text(_configuration(server, keys))
-        return _weighed(str(config), str(server.certificate))
+        config.write_text(configuration(server, keys))
+        return weighed(str(config), str(server.certificate))
 
 
-def _weighed(*arguments: str) -> Weight:
+def weighed(*arguments: str) -> Weight:
     told = subprocess.run(
         [sys.executable, "-m", "tests.bench.polled", *arguments],
         check=True,
@@ -79,7 +79,7 @@ def _weighed(*arguments: str) -> Weight:
     return Weight(peak_kib / 1024, last_kib / 1024)
 
 
-def _configuration(server: Upstream, keys: int) -> str:
+def configuration(server: Upstream, keys: int) -> str:
     secrets = invented_keys(keys)
     owners = [secrets[first : first + 20] for first in range(0, keys, 20)]
     return "\n".join(

@@ -8,7 +8,8 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -129,12 +130,18 @@ async def _ours(server: Upstream, keys: list[str], in_flight: int, watch: Stopwa
 
 
 async def _tuned_httpx(server: Upstream, keys: list[str], in_flight: int, watch: Stopwatch) -> None:
+    async with tuned_httpx(server, in_flight) as clients:
+        with watch.running():
+            await by_workers([partial(httpx_get, client, server.key_url) for client in clients], keys)
+
+
+@asynccontextmanager
+async def tuned_httpx(server: Upstream, in_flight: int) -> AsyncIterator[list[httpx.AsyncClient]]:
     """As many clients of one connection as may be in flight, all on one SSL context."""
     context = server.ssl_context()
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
     clients = [httpx.AsyncClient(verify=context, limits=limits, trust_env=False) for _ in range(in_flight)]
-    with watch.running():
-        await _by_workers([partial(_httpx_get, client, server.key_url) for client in clients], keys)
+    yield clients
     for client in clients:
         await client.aclose()
 
@@ -144,10 +151,10 @@ async def _stock_httpx(server: Upstream, keys: list[str], in_flight: int, watch:
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     async with httpx.AsyncClient(verify=server.ssl_context(), limits=limits, timeout=60, trust_env=False) as client:
         with watch.running():
-            await _by_workers([partial(_httpx_get, client, server.key_url)] * in_flight, keys)
+            await by_workers([partial(httpx_get, client, server.key_url)] * in_flight, keys)
 
 
-async def _httpx_get(client: httpx.AsyncClient, url: str, key: str) -> None:
+async def httpx_get(client: httpx.AsyncClient, url: str, key: str) -> None:
     response = await client.get(url, headers={"Authorization": f"Bearer {key}"})
     assert response.status_code == 200
     assert response.content
@@ -163,10 +170,10 @@ async def _aiohttp(server: Upstream, keys: list[str], in_flight: int, watch: Sto
                 assert await response.read()
 
         with watch.running():
-            await _by_workers([get] * in_flight, keys)
+            await by_workers([get] * in_flight, keys)
 
 
-async def _by_workers(gets: list[Callable[[str], Awaitable[Any]]], keys: list[str]) -> None:
+async def by_workers(gets: list[Callable[[str], Awaitable[Any]]], keys: list[str]) -> None:
     waiting = iter(keys)
 
     async def work(get: Callable[[str], Awaitable[Any]]) -> None:

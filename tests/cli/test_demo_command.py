@@ -70,7 +70,7 @@ def test_it_succeeds_says_nothing_beside_its_answer_and_leaves_nothing_behind(de
 
 
 def test_it_shows_spend_by_owner_of_a_month_and_by_day_of_its_last_week(demo):
-    by_owner, by_day = demo.stdout.split("Spend by ")[1:]
+    by_owner, by_day, _ = demo.stdout.split("Spend by ")[1:]
     assert by_owner.startswith("owner, 22 Oct 2026 00:00 to 21 Nov 2026 00:00 (UTC)")
     owners = re.findall(r"^([\w-]+)  +\$", by_owner, re.MULTILINE)
     assert owners == ["nightly-refactor", "jonas", "mira", "support-bot", "lena", "Total"]
@@ -78,6 +78,21 @@ def test_it_shows_spend_by_owner_of_a_month_and_by_day_of_its_last_week(demo):
     assert [day for day, _ in days] == ["14", "15", "16", "17", "18", "19", "20"]
     *quiet, dear = [float(usd) for _, usd in days]
     assert dear > 4 * max(quiet)
+
+
+def test_it_shows_the_month_by_asked_and_served_model_and_what_nobody_handed_in(demo):
+    _, by_model = demo.stdout.split("Spend by asked model and model")
+    rows = re.findall(r"^(openrouter/auto|\(not told\)) +(\w+/[\w.-]+) +[\d,]+ +\$", by_model, re.MULTILINE)
+    assert ("openrouter/auto", "anthropic/claude-sonnet-4.5") in rows
+    assert ("(not told)", "google/gemini-2.5-pro") in rows
+    assert re.search(r"^\(not resolved\) +\(not resolved\) +\d* +\$[\d.]+", by_model, re.MULTILINE)
+
+
+def test_the_books_of_the_last_day_tell_what_is_explained_and_what_is_not(demo):
+    _, books = demo.stdout.split("Books of Fri 20 Nov 2026 (UTC)")
+    assert re.search(r"^Counters +\$334\.\d\d$", books, re.MULTILINE)
+    assert re.search(r"never handed in +-\$\d", books)
+    assert "The books balance." in books
 
 
 def test_its_one_alert_goes_out_minutes_after_the_agent_ran_away(demo):
@@ -110,6 +125,7 @@ def test_the_same_alert_is_shown_as_json_that_slack_takes(demo):
 
 def test_the_digest_of_the_last_day_has_its_total_and_how_the_alert_ended(demo):
     before, digest = demo.stdout.split("21 Nov 2026 00:00: the day's digest goes out.\n\n")
+    digest, _ = digest.split("The books of that day.")
     (dear,) = re.findall(r"^2026-11-20  +(\$[\d.]+)", before, re.MULTILINE)
     assert digest.startswith(f"OpenRouter, Fri 20 Nov: {dear} ")
     (ended_at,) = re.findall(
@@ -123,10 +139,10 @@ def test_at_the_end_it_verifies_its_ledger(demo):
     assert re.search(r"\n\nverify: [\d,]+ snapshots read again, no difference\.\n" + LAST_LINE + r"\Z", demo.stdout)
 
 
-def test_it_is_two_pages_long_and_no_wider_than_eighty_columns(demo):
+def test_it_is_three_pages_long_and_no_wider_than_eighty_columns(demo):
     _, place = posted(demo.stdout)
     prose = demo.stdout[: place.start] + demo.stdout[place.stop :]
-    assert len(demo.stdout.splitlines()) <= 120
+    assert len(demo.stdout.splitlines()) <= 160
     assert max(map(len, prose.splitlines())) <= 80
     assert not [line for line in demo.stdout.splitlines() if line != line.rstrip()]
     # A string of JSON cannot be broken; all else in it can.

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import inspect
+import json
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -65,7 +66,8 @@ def test_a_sound_team_has_nothing_to_mend(team):
     assert document["schema_version"] == 1
     assert "wrong" not in {check["state"] for check in document["checks"]}
     assert {check["subject"] for check in document["checks"]} == {
-        *("configuration", "ledger", "SQLite", "key laptop of ravi", "clock", "Slack", "egress")
+        *("configuration", "ledger", "SQLite", "key laptop of ravi", "clock", "Slack", "egress"),
+        *("management key", "generations", "broadcast"),  # what there is beside the counters, and what there is not
     }
 
 
@@ -159,8 +161,8 @@ def test_a_configuration_that_others_may_change_is_told(team):
 
 
 def test_settings_without_effect_are_told(team, monkeypatch):
-    monkeypatch.setenv("RECKON_POLL__SWEEP_EVERY", "5m")
-    assert any("poll.sweep_every" in text for _, text in found(team)["configuration"])
+    monkeypatch.setenv("RECKON_ANOMALY__NEWCOMER", "true")
+    assert any("anomaly.newcomer" in text for _, text in found(team)["configuration"])
 
 
 def test_a_secret_that_cannot_be_had_is_wrong_and_the_rest_is_looked_at(team):
@@ -268,6 +270,218 @@ def test_a_management_key_is_one_or_wrong(team, monkeypatch):
 def test_an_empty_owner_map_is_wrong(team):
     team.settle({})
     assert only(found(team)["keys"])[0] == "wrong"
+
+
+def effective_budget(**layer):
+    """Return an edit of a key's answer in which this layer of its budget blocks first."""
+    told = json.dumps({"resets_at": None, "reset_interval": None, **layer}).encode()
+    return Answer(edit=lambda right: right.replace(b'"effective_budget":null', b'"effective_budget":' + told))
+
+
+def test_the_layer_of_a_budget_that_blocks_first_is_told(team):
+    layer = {"scope": "workspace", "limit_usd": 50, "remaining_usd": 3.2, "reset_interval": "monthly"}
+    team.world.answer_with(team.key("laptop"), effective_budget(**layer))
+    state, text = only(found(team)["key laptop of ravi"])
+    assert state == "ok"
+    assert "blocked first by its workspace's budget ($3.20 left of $50.00 monthly)" in text
+
+
+def test_a_layer_that_is_used_up_is_a_warning(team):
+    layer = {"scope": "member", "limit_usd": 50, "remaining_usd": -0.5, "resets_at": "2026-12-01T00:00:00Z"}
+    team.world.answer_with(team.key("laptop"), effective_budget(**layer))
+    state, text = only(found(team)["key laptop of ravi"])
+    assert state == "warning"
+    assert "Its member's budget is used up. OpenRouter refuses its calls until 1 Dec 00:00 UTC." in text
+
+
+def test_a_layer_nobody_knows_is_told_by_its_own_name(team):
+    team.world.answer_with(team.key("laptop"), effective_budget(scope="guild", limit_usd=5, remaining_usd=1))
+    assert "blocked first by the budget guild" in only(found(team)["key laptop of ravi"])[1]
+
+
+def test_a_layer_that_cannot_be_read_is_not_told(team):
+    team.world.answer_with(team.key("laptop"), effective_budget(scope=7, limit_usd="much"))
+    state, text = only(found(team)["key laptop of ravi"])
+    assert (state, "blocked first" in text) == ("ok", False)
+
+
+# --- The account -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def managed(team):
+    """The same team with a management key."""
+    team.manage()
+    team.settle({"ravi": ["laptop"]})
+    return team
+
+
+def with_rules(team, **globs):
+    """Give each owner a rule by the names of keys, in this order."""
+    team.extra += "".join(f'\n[owners.{owner}]\nmatch = {{ name = "{glob}" }}' for owner, glob in globs.items())
+    team.settle({"ravi": ["laptop"]})
+
+
+def test_what_a_management_key_opens_is_told(managed):
+    checks = found(managed)
+    assert only(checks["management key"])[0] == "ok"
+    assert checks["sweep"] == [("ok", "1 key in 1 workspace. ")]
+    assert checks["analytics"] == checks["activity"] == [("ok", "Available. ")]
+    assert checks["generations"] == [("ok", "Their cost can be asked for with any of 2 keys. ")]
+    assert checks["owner map"] == [("ok", "1 key: 1 of 1 owner, 0 of nobody. ")]
+
+
+def test_without_one_it_is_told_what_one_would_add(team):
+    checks = found(team)
+    state, text = only(checks["management key"])
+    assert state == "ok"
+    assert all(source in text for source in ("sweep", "analytics", "activity", "balance"))
+    assert {"sweep", "analytics", "activity", "owner map"} & checks.keys() == set()
+
+
+def test_each_thing_of_the_account_is_asked_for_once(managed):
+    found(managed)
+    paths = [request.path.removeprefix("/api/v1") for request in managed.world.requests]
+    assert sorted(paths) == [
+        *("/activity", "/analytics/meta", "/auth/key", "/auth/key", "/credits", "/credits", "/keys", "/workspaces")
+    ]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_account_without_analytics_is_told_what_it_loses(managed, status):
+    managed.world.analytics_available = False
+    managed.world.analytics_missing_status = status
+    checks = found(managed)
+    state, text = only(checks["analytics"])
+    assert state == "warning"
+    assert f"HTTP {status}" in text
+    assert "spend by model the same day" in text
+    assert checks["activity"][0][0] == "ok"
+
+
+def test_a_sweep_that_fails_is_wrong_and_blames_no_key(managed):
+    managed.world.answer_with("/api/v1/keys", rate_limited("60"))
+    managed.extra = '[owners.dana]\nkeys = [{ name = "notebook", hash = "' + "ab" * 32 + '" }]'
+    managed.settle({"ravi": ["laptop"]})
+    checks = found(managed)
+    assert only(checks["sweep"])[0] == "wrong"
+    assert only(checks["key laptop of ravi"])[0] == "ok"
+    assert checks["key notebook of dana"][0][0] == "warning"
+    assert "owner map" not in checks
+
+
+def test_a_sweep_that_is_turned_off_is_told(managed, monkeypatch):
+    monkeypatch.setenv("RECKON_POLL__SWEEP_EVERY", "0")
+    state, text = only(found(managed)["sweep"])
+    assert state == "warning"
+    assert "poll.sweep_every turns it off" in text
+
+
+def test_an_owner_map_without_keys_is_no_fault_where_a_sweep_finds_them(managed):
+    managed.settle({})
+    assert "keys" not in found(managed)
+
+
+def test_a_key_known_by_its_hash_is_described_by_the_sweep(managed):
+    labs = managed.world.make_workspace("Labs")
+    terms = {"limit_nanos": 20 * 10**9, "limit_reset": "weekly", "workspace": labs.id}
+    key = managed.world.make_key("notebook", **terms)
+    managed.extra = f'[owners.dana]\nkeys = [{{ name = "notebook", hash = "{key.hash}" }}]'
+    managed.settle({"ravi": ["laptop"]})
+    assert found(managed)["key notebook of dana"] == [
+        ("ok", "Seen by the sweep, in workspace Labs, $20.00 left of $20.00 weekly. ")
+    ]
+    managed.world.disable(key)
+    state, text = only(found(managed)["key notebook of dana"])
+    assert (state, "It is disabled." in text) == ("warning", True)
+    managed.world.delete(key)
+    state, text = only(found(managed)["key notebook of dana"])
+    assert (state, "No sweep shows a key with this hash." in text) == ("wrong", True)
+
+
+def test_without_a_sweep_a_key_known_by_its_hash_cannot_be_seen(team):
+    team.extra = '[owners.dana]\nkeys = [{ name = "notebook", hash = "' + "ab" * 32 + '" }]'
+    team.settle({"ravi": ["laptop"]})
+    state, text = only(found(team)["key notebook of dana"])
+    assert state == "warning"
+    assert "openrouter.management_key" in text
+
+
+def test_a_key_of_another_account_is_told(managed):
+    managed.world.make_key("other")
+    managed.world.answer_with(
+        "/api/v1/keys", Answer(edit=lambda right: right.replace(managed.key("laptop").hash.encode(), b"c" * 64))
+    )
+    state, text = only(found(managed)["key laptop of ravi"])
+    assert state == "warning"
+    assert "it is of another account" in text
+
+
+def test_a_rule_that_claims_nothing_is_told(managed):
+    managed.world.make_key("ci-1")
+    with_rules(managed, ci="ci-*", dana="dana-*")
+    checks = found(managed)
+    assert checks["rule of dana"][0] == (
+        "warning",
+        "name dana-* claims no key. Mend it, unless its keys are yet to come.",
+    )
+    assert "rule of ci" not in checks
+
+
+def test_rules_without_a_sweep_claim_nothing_and_that_is_told(team):
+    with_rules(team, dana="dana-*")
+    state, text = only(found(team)["owner map"])
+    assert state == "warning"
+    assert "openrouter.management_key" in text
+
+
+def test_a_key_that_two_rules_claim_is_told_with_who_has_it(managed):
+    for number in range(7):
+        managed.world.make_key(f"ci-{number}")
+    with_rules(managed, dana="*", ci="ci-*")
+    managed.settle({"ravi": ["laptop", "ci-named"]})  # an entry comes before every rule
+    checks = found(managed)
+    assert "Claimed by dana and by ci; the first rule wins, so it is dana's." in only(checks["key ci-3 of dana"])[1]
+    assert sum("Claimed by" in text for told in checks.values() for _, text in told) == 5
+    assert ("warning", "2 more keys are claimed by several rules; the first wins. ") in checks["owner map"]
+
+
+def test_keys_of_nobody_are_told_dearest_first_with_who_might_own_them(managed):
+    managed.extra = "[owners.dana]"
+    managed.settle({"ravi": ["laptop"]})
+    for number in range(7):
+        managed.world.spend(managed.world.make_key(f"stray{number}", creator=None), number * 10**9)
+    managed.world.spend(managed.world.make_key("dana-toy", creator=None), 9 * 10**9)
+    checks = found(managed)
+    told = [subject for subject in checks if subject.endswith("of (unowned)")]
+    assert told[:2] == ["key dana-toy of (unowned)", "key stray6 of (unowned)"]
+    assert only(checks["key dana-toy of (unowned)"]) == (
+        "warning",
+        "$9.00 this month, $9.00 in all. Perhaps dana's? Name it in the owner map, or let a rule claim it.",
+    )
+    assert checks["keys of (unowned)"] == [("warning", "3 more keys, $3.00 this month; see `reckon keys`. ")]
+    assert checks["owner map"][0] == ("ok", "9 keys: 1 of 1 owner, 8 of nobody. ")
+
+
+def test_broadcast_is_told_with_what_it_needs(team, monkeypatch):
+    assert "http.listen is turned off" in only(found(team)["broadcast"])[1]
+    monkeypatch.setenv("RECKON_HTTP__LISTEN", "127.0.0.1:8787")
+    assert "it needs http.token" in only(found(team)["broadcast"])[1]
+    monkeypatch.setenv("RECKON_HTTP__TOKEN", CANARIES["http_token"])
+    assert only(found(team)["broadcast"])[1].startswith("Taken in at 127.0.0.1:8787, path /v1/traces.")
+
+
+def test_the_document_keeps_its_shape(managed):
+    document = managed.reckon("doctor", "--json").document
+    assert {*document} == {"schema_version", "checks"}
+    assert {tuple(check) for check in document["checks"]} == {("subject", "state", "text", "advice")}
+    assert [check["subject"] for check in document["checks"]] == [
+        *("configuration", "ledger", "SQLite", "management key", "key laptop of ravi", "owner map"),
+        *("sweep", "analytics", "activity", "generations", "broadcast", "clock", "Slack", "egress"),
+    ]
+
+
+# --- The clock -------------------------------------------------------------------------------------------------------
 
 
 def test_clocks_that_differ_are_told(town):
@@ -380,7 +594,10 @@ def test_a_webhook_is_tried_only_by_a_sample(team, workspace):
 def test_the_egress_is_told_in_full(team, workspace):
     with slack_for(team, workspace):
         to_openrouter, to_slack = [text for _, text in found(team)["egress"]]
-    assert to_openrouter == f"To {team.base_url}: GET /auth/key, GET /credits, GET /key; nothing else. "
+    assert to_openrouter == (
+        f"To {team.base_url}: GET /activity, GET /analytics/meta, GET /auth/key, GET /credits, GET /generation,"
+        " GET /key, GET /keys, GET /workspaces, POST /analytics/query; nothing else. "
+    )
     assert "POST chat.postMessage" in to_slack
 
 

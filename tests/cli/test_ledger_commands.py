@@ -1,4 +1,4 @@
-"""`keys`, `owners` and `verify`."""
+"""`keys`, as far as keys tell it of themselves, `owners` and `verify`."""
 
 import re
 import sqlite3
@@ -22,7 +22,11 @@ def team(town):
 def test_keys_tells_of_each_key_whose_it_is_and_when_it_last_answered(team):
     rows = team.rows("keys")
     laptop = next(row for row in rows if row["key"] == "laptop")
-    assert laptop == {
+    told_by_sweeps = {
+        *("workspace", "suggested_owner", "disabled", "created_at", "last_used_at", "expires_at", "blocked"),
+        *("limit_usd", "limit_remaining_usd", "limit_reset", "limit_resets_at", "limit_includes_byok"),
+    }
+    assert laptop == dict.fromkeys(told_by_sweeps) | {
         "owner": "ravi",
         "key": "laptop",
         "hash": team.key("laptop").hash,
@@ -33,6 +37,7 @@ def test_keys_tells_of_each_key_whose_it_is_and_when_it_last_answered(team):
         "counter_usd": "8.000000000",
         "failure": None,
         "failing_since": None,
+        "last_24h_usd": "0.000000000",
     }
     revoked = next(row for row in rows if row["key"] == "revoked")
     assert (revoked["failure"], revoked["failing_since"]) == ("access_denied", "2025-11-18T12:00:00Z")

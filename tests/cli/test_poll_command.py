@@ -108,10 +108,10 @@ def test_a_poll_asks_nobody_while_another_process_writes_to_the_file(served):
 
 def test_settings_without_effect_are_named_once_on_standard_error(served, monkeypatch):
     served.settle({"ravi": ["laptop"]})
-    monkeypatch.setenv("RECKON_POLL__SWEEP_EVERY", "5m")
+    monkeypatch.setenv("RECKON_ANOMALY__PRICE", "true")
     answer = served.reckon("poll", "--json")
     assert answer.document["keys_polled"] == 1
-    assert answer.err.splitlines() == ["reckon: not built yet, so without effect: poll.sweep_every"]
+    assert answer.err.splitlines() == ["reckon: not built yet, so without effect: anomaly.price"]
 
 
 def test_no_secret_is_told_when_the_secrets_cannot_be_had(served):

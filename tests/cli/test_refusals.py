@@ -26,10 +26,15 @@ def settled(town):
         (["spend", "extra"], "unexpected extra argument"),
         (["bogus"], "No such command 'bogus'"),
         (["config", "bogus"], "No such command 'bogus'"),
-        (["spend", "--by", "colour"], "owner, team, key, hour, day, week, month"),
-        (["spend", "--by", "Owner"], "owner, team, key, hour, day, week, month"),
+        (
+            ["spend", "--by", "colour"],
+            "owner, team, key, model, requested_model, provider, app, session, hour, day, week, month",
+        ),
+        (
+            ["spend", "--by", "Owner"],
+            "owner, team, key, model, requested_model, provider, app, session, hour, day, week, month",
+        ),
         (["spend", "--by", "day", "--by", "hour"], "one of hour, day, week and month"),
-        *((["spend", "--by", dimension], "not built yet") for dimension in ("model", "provider", "app", "session")),
         (["spend", "--last", "7x"], "7d or 24h"),
         (["spend", "--last", ""], "7d or 24h"),
         (["daily", "--since", "2025-11-18T10:10Z"], "quarter of an hour"),

@@ -13,10 +13,11 @@ from reckon.config import digest_policy, load
 from reckon.core.digest_calendar import DigestKind, DigestTime
 from reckon.core.messages import Message
 from reckon.core.outbox import Outcome, Outgoing, begun, ended
+from reckon.fakes.world import CreditsPolicy
 from reckon.pulse import Beat, Pulse
 from reckon.store import open_store
 from reckon.web.server import surface
-from tests.builders import at
+from tests.builders import HOUR, MINUTE, at
 from tests.serving import serve
 
 
@@ -67,6 +68,28 @@ def test_a_key_that_has_long_not_answered_is_wrong(town_lately):
 def test_a_key_nobody_has_asked_yet_is_told(team):
     team.settle({"dana": ["notebook"], "ravi": ["laptop"], "newcomer": ["phone"]})
     assert standing(team)["key phone of newcomer"] == ("warning", "Not asked yet.")
+
+
+def test_a_balance_that_an_inference_key_may_see_is_told_with_its_name(town_lately):
+    town_lately.world.purchase(100 * 10**9)
+    town_lately.world.credits_policy = CreditsPolicy.NUMBERS
+    town_lately.settle({"dana": ["notebook"]})
+    town_lately.poll(f"{system_clock():%Y-%m-%d %H:%M}")
+    state, detail = standing(town_lately)["balance"]
+    assert (state, detail.partition(";")[0]) == ("ok", "$100.00 left, as seen by key notebook")
+
+
+def test_the_balance_is_told_with_how_long_it_lasts(town_lately):
+    now = system_clock()
+    town_lately.world.purchase(100 * 10**9)
+    town_lately.manage()
+    town_lately.settle({"dana": ["notebook"]})
+    town_lately.poll(f"{now - HOUR:%Y-%m-%d %H:%M}")
+    town_lately.spend("notebook", "60", f"{now - 30 * MINUTE:%Y-%m-%d %H:%M}")
+    town_lately.poll(f"{now:%Y-%m-%d %H:%M}")
+    state, detail = standing(town_lately)["balance"]
+    assert state == "warning"
+    assert detail.startswith("$40.00 left, which lasts 16 h at $60.00 in the last 24 hours; as of ")
 
 
 def test_an_alert_that_fires_is_told(town):

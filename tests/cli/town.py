@@ -26,7 +26,7 @@ from reckon.fakes.world import Key, World
 from reckon.store import open_store
 from reckon.watch import open_watcher
 from tests.builders import MINUTE, at, usd
-from tests.canary import inference_key
+from tests.canary import CANARIES, inference_key
 
 _NO_TEAMS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -59,6 +59,7 @@ class Town:
     read_output: Callable[[], Any]
     world: World
     base_url: str = "http://127.0.0.1:9/api/v1"
+    management_key: str | None = None
     extra: str = ""
     """What the configuration holds besides, in TOML."""
     keys: dict[str, Key] = field(default_factory=dict)
@@ -76,6 +77,8 @@ class Town:
     ) -> None:
         """Write the owner map: for each owner the names of their keys. Keys the account lacks are made."""
         lines = [f'timezone = "{zone}"', "[openrouter]", f'base_url = "{self.base_url}"', "[log]", 'level = "error"']
+        if self.management_key:
+            lines.insert(3, f'management_key = "{self.management_key}"')
         for owner, names in owners.items():
             lines.append(f"[owners.{json.dumps(owner, ensure_ascii=False)}]")
             lines += [f'team = "{teams[owner]}"'] if owner in teams else []
@@ -87,6 +90,11 @@ class Town:
         if name not in self.keys:
             self.keys[name] = self.world.make_key(name, secret=inference_key(len(self.keys) + 1))
         return self.keys[name]
+
+    def manage(self) -> None:
+        """Give the town a management key; its next owner map names it."""
+        self.management_key = CANARIES["management_key"]
+        self.world.make_key("boss", secret=self.management_key, is_management_key=True)
 
     def spend(self, name: str, amount: str, when: str | None = None, *, meter: Any = "credits") -> None:
         """Let the key spend dollars, now or at an instant of the past or future, in UTC."""

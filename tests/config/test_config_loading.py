@@ -288,8 +288,6 @@ class TestWhatIsShown:
         assert unbuilt(configure(text, {"RECKON_ANOMALY__PRICE": "true"})) == (
             "anomaly.price",
             "owners.<id>.budget",
-            "owners.<id>.keys.hash",
-            "poll.sweep_every",
             "slack.app_token",
         )
         assert unbuilt(configure('poll = { every = "1m" }')) == ()

@@ -15,7 +15,7 @@ from reckon.core.alerts import Alert, AlertState, Finding, Rule
 from reckon.core.detectors import AnomalyPolicy
 from reckon.core.generations import CallPlace, CallTotal
 from reckon.core.messages import Fact, Tone
-from reckon.core.records import Counter, Counters, FailureReason, KeyState, Reading, TotalState
+from reckon.core.records import Balance, Counter, Counters, FailureReason, KeyState, Reading, TotalState
 from reckon.core.tokens import UNKNOWN
 from tests.builders import DAY, HOUR, MINUTE, SECOND, at, day, key_hash, usd
 
@@ -61,6 +61,22 @@ def test_an_unusual_day_that_runs():
         "Data: provisional, as of 02:06 UTC",
     ]
     assert (message.tone, message.mention) == (Tone.ALARM, "U012ABCDEF")
+
+
+@pytest.mark.parametrize(
+    ("left", "hourly", "said"),
+    [
+        ("122", "50", "account balance $122.00, empty about 04:32 UTC"),
+        ("122", "0.50", "account balance $122.00"),  # that is days away
+        ("122", "0", "account balance $122.00"),
+        ("-3", "50", "account balance -$3.00"),
+    ],
+)
+def test_what_is_left_of_the_account_is_told_with_when_it_is_gone_at_this_pace(left, hourly, said):
+    balance = Balance("0" * 64, UTC_NOW.now, usd(left), 0)
+    facts = replace(SO_FAR, balance=balance, hourly_credits_nanos=usd(hourly))
+
+    assert told(unusual_day(facts=facts))[4].endswith(f"by the end of the day, at $10.00 an hour; {said}")
 
 
 def calls(model, asked, spent, generations, session=None):

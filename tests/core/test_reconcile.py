@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from reckon.core import reconcile
 from reckon.core.generations import CallPlace, CallTotal, GenerationState, UnsettledTotal
-from reckon.core.reconcile import TOLERANCE_NANOS, Books, DayFound, Reason
+from reckon.core.reasons import TOLERANCE_NANOS, Reason
+from reckon.core.reconcile import Books, DayFound
 from reckon.core.records import Counter, Counters, KeyState, Meter, Reading
 from reckon.core.tokens import UNKNOWN
 from reckon.core.totals import KeyTotal

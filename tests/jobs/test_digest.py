@@ -17,6 +17,7 @@ from reckon.errors import StoreError
 from reckon.jobs.digest import digest, digest_asked_for, rendered
 from reckon.store import open_store
 from tests.builders import DAY, HOUR, MINUTE, at, policy, snapshot, usd, watched
+from tests.store.calling import settle, settled
 from tests.store.faults import failing, lost_connection
 
 TIMES = (
@@ -60,6 +61,17 @@ def queued(store):
 def last_reported(store):
     with store.reading() as ledger:
         return ledger.due_dates()
+
+
+def test_every_digest_has_a_line_of_the_books_of_its_days(store):
+    settle(store, settled("gen-1", usd("0.25"), when=at("2027-01-31 08:00")))
+    look(store, MONDAY)
+
+    lines = [fact.text for each in store.outbox() for fact in each.message.facts if fact.label == "Books"]
+    assert lines == [
+        f"key counters {dollars} = settled $0.25 + {rest} never handed in; day = UTC"
+        for dollars, rest in (("$1.00", "$0.75"), ("$3.00", "$2.75"), ("$3.00", "$2.75"))
+    ]
 
 
 def test_what_is_due_is_queued_with_its_figures_and_remembered(store):

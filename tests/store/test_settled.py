@@ -206,6 +206,22 @@ def test_a_pool_is_unknown_as_soon_as_one_of_its_parts_is(store, fields):
     }
 
 
+@pytest.mark.parametrize("fields", [("owner",), ("owner", "session")], ids=["from rollups", "from rows"])
+@pytest.mark.parametrize("spans", [[EVER], [Window(NOON - DAY, NOON + DAY), EVER]], ids=["one span", "several"])
+def test_the_generations_of_some_owners_are_theirs_alone(store, fields, spans):
+    settle(store, settled("a", 1_000), settled("b", 5, owner="ben"), settled("c", 7, owner="cleo"))
+    settle(store, later(settled("b", 4, owner="ben"), HOUR))
+
+    with store.reading() as ledger:
+        pieces = [(None, span) for span in spans]
+        found = ledger.call_totals(pieces, frozenset(fields), ZoneInfo("UTC"), ["ben", "cleo", "nobody"])
+        nobodys = ledger.call_totals(pieces, frozenset(fields), ZoneInfo("UTC"), [])
+
+    for totals_of_span in found:
+        assert {total.place.owner: total.credits_nanos for total in totals_of_span} == {"ben": 4, "cleo": 7}
+    assert nobodys == [[] for _ in spans]
+
+
 def test_whole_days_are_read_from_rollups_and_nothing_else_is(store):
     settle(store, settled("a", when=at("2026-11-20 10:00")), settled("b", when=at("2026-11-21 10:00")))
     # Only the sums know of this money, so whoever finds it has read them.

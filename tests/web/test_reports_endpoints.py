@@ -6,11 +6,13 @@ from reckon.core import plans
 from reckon.core.records import Poll
 from reckon.store import open_store
 from tests.builders import HOUR, MINUTE, policy, snapshot
+from tests.store.calling import settle, settled
 from tests.store.faults import failing, lost_connection
 from tests.web.house import NOON, TOKEN, WATCHED, House
 
 SPEND = "/api/v1/spend"
-EVERY = [SPEND, "/api/v1/alerts", "/api/v1/keys"]
+CALLS, BOOKS = "/api/v1/calls", "/api/v1/books"
+EVERY = [SPEND, CALLS, BOOKS, "/api/v1/alerts", "/api/v1/keys"]
 
 
 @pytest.fixture
@@ -71,6 +73,26 @@ def test_keys_and_alerts_are_told(house):
     assert alerts.json() == {"schema_version": 1, "since": "2026-11-14T00:00:00Z", "ended_earlier": 0, "rows": []}
 
 
+def test_generations_are_told_dearest_first_and_as_many_as_are_asked_for(house):
+    settle(house.store, *(settled(f"gen-{nanos}", nanos, when=NOON - HOUR) for nanos in (7, 9, 8)))
+
+    def ids(*asked):
+        return [row["id"] for row in ask(house, CALLS, *asked).json()["rows"]]
+
+    assert ids() == ["gen-9", "gen-8", "gen-7"]
+    assert ids(("limit", "2")) == ["gen-9", "gen-8"]
+    assert ids(("last", "1h")) == []
+
+
+def test_the_books_are_those_of_today_unless_another_day_is_asked_for(house):
+    today, yesterday = ask(house, BOOKS).json(), ask(house, BOOKS, ("day", "2026-11-19")).json()
+
+    assert (today["day"], today["counters_usd"], today["balanced"]) == ("2026-11-20", "2.500000000", True)
+    assert (yesterday["day"], yesterday["counters_usd"]) == ("2026-11-19", "1.000000000")
+    assert today["explained"] == [{"reason": "never_handed_in", "usd": "2.500000000"}]
+    assert (today["analytics_usd"], today["compared"]) == (None, [])
+
+
 # --- Refused ---------------------------------------------------------------------------------------------------------
 
 
@@ -91,6 +113,11 @@ def test_keys_and_alerts_are_told(house):
         (SPEND, [("timezone", "")], "timezone: accepts an IANA zone"),
         (SPEND, [("timezone", "Europe")], "timezone: accepts an IANA zone"),
         (SPEND, [("form", "x")], "the query: accepts by, since, until, last, timezone"),
+        (CALLS, [("limit", "0")], "limit: accepts a number from 1 to 10,000"),
+        (CALLS, [("limit", "10001")], "limit: accepts a number from 1 to 10,000"),
+        (BOOKS, [("day", "20 November")], "day: accepts a date from 2000-01-01"),
+        (BOOKS, [("day", "2026-02-30")], "day: accepts a date from 2000-01-01"),
+        (BOOKS, [("day", "0001-01-01")], "day: accepts a date from 2000-01-01"),
         ("/api/v1/alerts", [("since", "2026-11-19")], "the query: accepts last, timezone"),
         ("/api/v1/keys", [("by", "owner")], "the query: accepts no parameter"),
     ],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache, lru_cache
+from json.encoder import encode_basestring_ascii
 
 from reckon.fakes.answers import Answer
 from reckon.fakes.world import Figures
@@ -41,13 +42,20 @@ def found(data: object, **beside: object) -> Answer:
     return Answer(json_text({"data": data, **beside}).encode())
 
 
-def json_text(value: object) -> str:
+def json_text(value: object) -> str:  # noqa: PLR0911 - one for each kind of value
     """Return *value* as JSON without spaces, what is `Written` as it stands."""
+    # A body has a hundred members, most of them plain: a call of the library for each would take most of its time.
+    if value is None:
+        return "null"
     match value:
         case Written():
             return value
-        case str() | int() | float() | None:
+        case str():
+            return encode_basestring_ascii(value)
+        case bool() | float():
             return json.dumps(value)
+        case int():
+            return str(value)
         case Mapping():
             return "{" + ",".join([f"{_quoted(name)}:{json_text(member)}" for name, member in value.items()]) + "}"
         case Sequence():

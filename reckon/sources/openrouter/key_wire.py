@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from reckon.core.records import Balance, Reading, Snapshot
-from reckon.sources.openrouter.wire import Instant, Nanos, Readable, SignedNanos, Wire, presentable, read
+from reckon.sources.openrouter.wire import Instant, Name, Nanos, Readable, SignedNanos, Wire, presentable, read
 
 
 def key_snapshot(value: Any, *, key_hash: str, secret: str, at: datetime) -> Snapshot:
@@ -35,6 +35,19 @@ def credits_balance(value: Any, *, seen_by: str, at: datetime) -> Balance:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetLayer:
+    """One of the limits that OpenRouter holds a key to: its own, its member's, its workspace's."""
+
+    scope: str
+    """OpenRouter's word for whose it is: `key_limit`, `member`, `workspace`."""
+    limit_nanos: int | None
+    remaining_nanos: int | None
+    """At nothing or below it, calls are refused."""
+    reset: str | None
+    resets_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRights:
     """What a key may do, as it tells of itself. No counter depends on it: what it does not tell is None."""
 
@@ -48,6 +61,8 @@ class KeyRights:
     limit_reset: str | None
     """`daily`, `weekly`, `monthly`; None for a limit that never resets."""
     expires_at: datetime | None
+    blocks_first: BudgetLayer | None = None
+    """Of all the limits it is held to, the one that is reached first; None also where the answer tells no layers."""
 
 
 def key_rights(value: Any) -> KeyRights:
@@ -64,7 +79,14 @@ def key_rights(value: Any) -> KeyRights:
         remaining_nanos=told.limit_remaining,
         limit_reset=told.limit_reset,
         expires_at=told.expires_at,
+        blocks_first=_layer(told.effective_budget),
     )
+
+
+def _layer(told: "BudgetData | None") -> BudgetLayer | None:
+    if told is None or told.scope is None:
+        return None
+    return BudgetLayer(told.scope, told.limit_usd, told.remaining_usd, told.reset_interval, told.resets_at)
 
 
 class KeyData(Wire):
@@ -87,6 +109,16 @@ class KeyAnswer(Wire):
     data: KeyData
 
 
+class BudgetData(Wire):
+    """One layer of a key's budget."""
+
+    scope: Name = None
+    limit_usd: Annotated[Nanos | None, Readable] = None
+    remaining_usd: Annotated[SignedNanos | None, Readable] = None
+    reset_interval: Name = None
+    resets_at: Annotated[Instant | None, Readable] = None
+
+
 class RightsData(Wire):
     """What the same answer tells beside the counters. What is left of a limit may be negative."""
 
@@ -96,6 +128,7 @@ class RightsData(Wire):
     limit_remaining: Annotated[SignedNanos | None, Readable] = None
     limit_reset: Annotated[str | None, Readable] = None
     expires_at: Annotated[Instant | None, Readable] = None
+    effective_budget: Annotated[BudgetData | None, Readable] = None
 
 
 class RightsAnswer(Wire):

@@ -16,8 +16,8 @@ def upgrade() -> None:
     _create_names()
     _create_pending()
     _create_settled()
-    for name in ("generation_total", "generation_month"):
-        _create_rollup(name)
+    _create_rollup("generation_total", "start", "owner_model_id")
+    _create_rollup("generation_month", "owner_model_id", "start")
 
 
 def _create_names() -> None:
@@ -104,11 +104,14 @@ def _create_settled() -> None:
     )
 
 
-def _create_rollup(name: str) -> None:
+def _create_rollup(name: str, *key: str) -> None:
+    columns: dict[str, sa.Column[int]] = {
+        "start": sa.Column("start", BIG, primary_key=True, autoincrement=False),
+        "owner_model_id": sa.Column("owner_model_id", sa.Integer, primary_key=True, autoincrement=False),
+    }
     op.create_table(
         name,
-        sa.Column("start", BIG, primary_key=True, autoincrement=False),
-        sa.Column("owner_model_id", sa.Integer, primary_key=True, autoincrement=False),
+        *(columns[column] for column in key),
         sa.Column("generations", sa.Integer, nullable=False),
         sa.Column("credits_nanos", BIG, nullable=False),
         sa.Column("byok_nanos", BIG, nullable=False),

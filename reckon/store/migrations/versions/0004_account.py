@@ -48,6 +48,14 @@ def upgrade() -> None:
         **_STRICT_KEYED,
     )
     op.create_table(
+        "activity_span",
+        sa.Column("key_id", sa.Integer, sa.ForeignKey("key.id"), primary_key=True, autoincrement=False),
+        sa.Column("since", sa.Text, primary_key=True),
+        sa.Column("until", sa.Text, nullable=False),
+        sa.Column("read_at", BIG, nullable=False),
+        **_STRICT_KEYED,
+    )
+    op.create_table(
         "account_day",
         sa.Column("source", sa.Text, primary_key=True),
         sa.Column("day", sa.Text, primary_key=True),
@@ -61,6 +69,7 @@ def upgrade() -> None:
         sa.Column("start", BIG, primary_key=True, autoincrement=False),
         sa.Column("key_id", sa.Integer, sa.ForeignKey("key.id"), primary_key=True, autoincrement=False),
         sa.Column("model", sa.Text, primary_key=True),
+        sa.Column("owner_id", sa.Integer, sa.ForeignKey("owner.id"), nullable=False),
         sa.Column("credits_nanos", BIG, nullable=False),
         sa.Column("byok_nanos", BIG, nullable=False),
         sa.Column("requests", sa.Integer),
