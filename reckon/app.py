@@ -117,6 +117,11 @@ class App:
         with self.store.reading() as ledger:
             return [key for key in ledger.every_key() if key.watched]
 
+    def sweep_trouble(self) -> tuple[datetime, str] | None:
+        """Return since when sweeps have failed, and why the last one did; None where it did not."""
+        with self.store.reading() as ledger:
+            return ledger.sweep_trouble()
+
     def polled_at(self) -> datetime | None:
         """Return the instant of the last poll, by whichever process."""
         with self.store.reading() as ledger:

@@ -43,7 +43,7 @@ from reckon.web.server import served, surface
 
 _log = structlog.get_logger()
 
-_RHYTHM: Final = MappingProxyType(
+RHYTHM: Final = MappingProxyType(
     {
         "poll": timedelta(seconds=5),
         "deliver": timedelta(seconds=5),
@@ -62,7 +62,7 @@ _LOOK_AGAIN: Final = timedelta(seconds=30)
 """How often the store is asked what is due even if nothing should be: a clock may step, a replica may die."""
 _SHORTEST_PAUSE: Final = timedelta(milliseconds=250)
 """Between two looks at what another replica has, but has not done yet."""
-_STILL_SECONDS: Final = 60.0
+_STILL: Final = timedelta(seconds=60)
 _MOST_SECONDS_FOR_SOMEBODY: Final = 20.0
 """How long somebody may wait for lookups to be made: our own surface keeps no connection for much longer."""
 _GRACE_SECONDS: Final = 5.0
@@ -181,7 +181,7 @@ class Daemon:
                     if self._starting.cancelled():
                         return
                     self._at_start = self._starting.result()
-                    with Ticker(lambda name: self._workers[name].knock(), _RHYTHM) as ticker:
+                    with Ticker(lambda name: self._workers[name].knock(), RHYTHM) as ticker:
                         await self._watch(ticker)
             except Stuck:
                 self._end_within(69, _MOST_SECONDS_IN_A_HURRY)
@@ -231,27 +231,24 @@ class Daemon:
 
     def _take_in(self, settings: Settings) -> None:
         self.pulse.expect_a_poll_every(settings.polls_every)
-        longest = max(_STILL_SECONDS, 3 * settings.openrouter.timeout.total_seconds())
         for beat in self.pulse.beats.values():
-            if beat.name in self._workers:
-                beat.longest_step_seconds = longest
+            if beat.name in RHYTHM:
+                beat.longest_step_seconds = longest_step(beat.name, settings.openrouter.timeout).total_seconds()
 
     # --- The workers
 
     def _new_workers(self) -> dict[str, Worker]:
         beats = {
-            "poll": Beat("poll", _STILL_SECONDS, lambda: self._watcher.source.asked),
-            "deliver": Beat("deliver", _STILL_SECONDS),
-            "digest": Beat("digest", _STILL_SECONDS),
-            "settle": Beat("settle", _STILL_SECONDS, lambda: self._watcher.settler.asked),
+            "poll": Beat("poll", progress=lambda: self._watcher.source.asked),
+            "deliver": Beat("deliver"),
+            "digest": Beat("digest"),
+            "settle": Beat("settle", progress=lambda: self._watcher.settler.asked),
             "activity": Beat(
-                "activity", _STILL_SECONDS, lambda: reader.asked if (reader := self._watcher.activity_reader) else 0
+                "activity", progress=lambda: reader.asked if (reader := self._watcher.activity_reader) else 0
             ),
-            "analytics": Beat(
-                "analytics", _STILL_SECONDS, lambda: analyst.asked if (analyst := self._watcher.analyst) else 0
-            ),
-            "account": Beat("account", _STILL_SECONDS),
-            "spool": Beat("spool", _STILL_SECONDS, lambda: self._watcher.spool and self._watcher.spool.lines),
+            "analytics": Beat("analytics", progress=lambda: analyst.asked if (analyst := self._watcher.analyst) else 0),
+            "account": Beat("account"),
+            "spool": Beat("spool", progress=lambda: self._watcher.spool and self._watcher.spool.lines),
         }
         self.pulse.beats.update(beats)
         jobs = {
@@ -265,7 +262,7 @@ class Daemon:
             "spool": self._take_spool,
         }
         # Nobody asks for a reload for years, and nothing is wrong: its beat is not watched.
-        reload = Worker(Beat("reload", _STILL_SECONDS), self._reload)
+        reload = Worker(Beat("reload"), self._reload)
         return {"reload": reload, **{name: Worker(beat, jobs[name]) for name, beat in beats.items()}}
 
     async def _poll(self) -> None:
@@ -361,7 +358,7 @@ class Daemon:
     async def _take_spool(self) -> None:
         """Take the files of generations that have arrived."""
         spool = self._watcher.spool
-        if spool is None:
+        if spool is None or not self.pulse.has_looked:  # before the first poll nobody knows the keys that sweeps show
             return
         taken = await in_a_thread_of_its_own(partial(spool.take, self._names, self._hand_in_from_elsewhere))
         if taken:
@@ -430,7 +427,7 @@ class Daemon:
             return
         self._is_reloading = True
         async with AsyncExitStack() as idle:
-            for name in _RHYTHM:
+            for name in RHYTHM:
                 await idle.enter_async_context(self._workers[name].idle)
             self._is_reloading = False
             watcher.deliverer.take_over(former.deliverer)
@@ -445,7 +442,7 @@ class Daemon:
             _log.warning("config.needs_restart", setting=setting)
         _log.info("config.reloaded", keys=len(watcher.watched))
         self._say_status()
-        for name in _RHYTHM:
+        for name in RHYTHM:
             self._workers[name].knock()
 
     # --- Beginning and ending
@@ -453,7 +450,7 @@ class Daemon:
     async def _watch(self, ticker: Ticker) -> None:
         self.pulse.beats["ticker"] = ticker.beat
         tasks = {name: asyncio.create_task(worker.work()) for name, worker in self._workers.items()}
-        for name in _RHYTHM:
+        for name in RHYTHM:
             self._workers[name].knock()
         self._manager.tell(READY="1", STATUS="started")
         _log.info("daemon.started", keys=len(self._watcher.watched), ledger=self._store.name)
@@ -538,6 +535,11 @@ class Daemon:
         if pulse.needs_restart:
             text += f"; to be restarted for {', '.join(pulse.needs_restart)}"
         self._manager.tell(STATUS=text)
+
+
+def longest_step(worker: str, timeout: timedelta) -> timedelta:
+    """Return for how long a worker may make no mark: it waits for its next knock, or for somebody's answer."""
+    return max(_STILL, 3 * timeout, 3 * RHYTHM[worker])
 
 
 def needs_restart(before: Settings, after: Settings) -> list[str]:

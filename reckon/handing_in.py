@@ -19,7 +19,7 @@ from typing import Any, Final
 from reckon.core.generations import Facts, Handed
 from reckon.core.money import ImplausibleMoney, nanos_from_usd
 from reckon.core.records import UNOWNED, WatchedKey
-from reckon.core.tokens import UNKNOWN, TokenPools, UnreadableUsage, from_usage
+from reckon.core.tokens import UNKNOWN, TokenPools, UncountedUsage, UnreadableUsage, from_usage
 from reckon.strict_json import NotStrictJson, read_json
 
 LONGEST_ID: Final = 128
@@ -220,7 +220,9 @@ class _Usage:
 def _usage(member: str, value: Any) -> _Usage:
     usage = _object(member, value)
     try:
-        pools = from_usage(usage)
+        pools = from_usage(usage) if _ELSEWHERE.isdisjoint(usage) else UNKNOWN
+    except UncountedUsage:  # the counts of a generation are worth less than the generation
+        pools = UNKNOWN
     except UnreadableUsage as refusal:
         raise Unreadable(member, str(refusal)) from None
     details = _object(f"{member}.cost_details", usage.get("cost_details", usage.get("costDetails")) or {})
@@ -254,6 +256,8 @@ def _is_number(value: Any) -> bool:
     return type(value) is int or isinstance(value, Decimal)  # `type`, because a bool is an int
 
 
+_ELSEWHERE: Final = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"})
+"""Names of Anthropic's own usage object, whose input tokens leave out what is cached: not one of the four dialects."""
 _ID: Final = re.compile(ID_PATTERN)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST: Final = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())

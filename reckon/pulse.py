@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -22,7 +23,8 @@ class Beat:
     """The marks of one worker, in seconds of a clock that no one sets."""
 
     name: str
-    longest_step_seconds: float
+    longest_step_seconds: float = inf
+    """How long it may be still; until that is known, for ever."""
     progress: Callable[[], object] = lambda: None
     """Changes whenever a job under way has got one step further."""
     marked_at: float = field(default_factory=monotonic)

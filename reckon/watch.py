@@ -328,7 +328,8 @@ def _settler(  # noqa: PLR0917 - all that a watcher is made of
         zone=settings.timezone,
         holder=holder,
         lease=settings.store.lease,
-        concurrency=settings.poll.concurrency,
+        # The other half of the lanes is for polls: a lookup may hang, and counters must not wait for it.
+        concurrency=max(1, settings.poll.concurrency // 2),
     )
     return Settler(
         source,

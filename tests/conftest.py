@@ -5,6 +5,7 @@ For tests to use:
 - `database_url` (every test runs on SQLite and on Postgres), `sqlite_url`, `postgres_url`: an empty database each.
 - `fresh_database` (also `fresh_sqlite`, `fresh_postgres`): `with fresh_database() as url:`, for tests that need many.
 - `secret_file(name, text, mode)`: a file that may hold a secret, because the test itself puts it there.
+- `some_of(things, most)`: a sample of what is exhaustive, another each time; all of it under `--long`.
 - `canary`: `look_at` what the bed cannot see by itself, `watch_requests` that a fake receives.
 - `CANARIES` and `inference_key(n)` of `tests.canary`: the secrets to use, whenever one is needed.
 
@@ -19,12 +20,13 @@ import sqlite3
 import subprocess
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Final
+from random import Random, SystemRandom
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.canary import Canary
 from tests.databases import NoPostgres, PostgresServer, postgres_server
+from tests.sampling import spread
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
@@ -100,6 +103,21 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(f"WITHOUT POSTGRES: {without} tests were skipped", red=True, bold=True)
     libraries = ", ".join(f"{name} {version(name)}" for name in ("sqlalchemy", "psycopg", "httpx", "hypothesis"))
     terminalreporter.write_line(f"versions: python {platform.python_version()}, {libraries}")
+
+
+@pytest.fixture
+def some_of(request) -> Callable[[Sequence[Any], int], Sequence[Any]]:
+    """Take so many of some things, or all under `--long`. A report of the test names the `SAMPLE` that repeats it."""
+    is_long = request.config.getoption("--long")
+
+    def take(things, most):
+        if is_long:
+            return things
+        seed = os.environ.get("SAMPLE") or str(SystemRandom().randrange(10_000))
+        request.node.add_report_section("call", "sample", f"{most} of {len(things)}, again by SAMPLE={seed}")
+        return spread(things, most, Random(seed))  # noqa: S311 - which to try is no secret
+
+    return take
 
 
 # --- Databases -----------------------------------------------------------------------------------------------------

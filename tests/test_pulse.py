@@ -8,8 +8,9 @@ import pytest
 
 from reckon.core import plans
 from reckon.core.records import Poll
+from reckon.daemon import RHYTHM, longest_step
 from reckon.pulse import Beat, Pulse
-from tests.builders import DAY, MINUTE, at, failure, policy, snapshot, watched
+from tests.builders import DAY, MINUTE, SECOND, at, failure, policy, snapshot, watched
 
 NOON = at("2026-11-20 12:00")
 NEVER_SECONDS = 1_000.0
@@ -111,3 +112,9 @@ def test_it_is_no_trouble_while_answers_are_still_coming():
 
     pulse.beats["poll"] = replace(asking, marked_at=monotonic() + 2 * LONG_AGO)
     assert pulse.troubles() == ["poll does not move", "no poll was committed for too long"]
+
+
+@pytest.mark.parametrize("worker", RHYTHM)
+def test_no_worker_is_taken_for_stuck_that_only_waits_for_its_next_knock(worker):
+    assert longest_step(worker, SECOND) > 2 * RHYTHM[worker]
+    assert longest_step(worker, 10 * MINUTE) >= 30 * MINUTE

@@ -83,6 +83,7 @@ def _rows(app: "App", file: Path | None, reply: "Reply | None") -> Iterator[Row]
     polled_at = app.polled_at()
     yield _daemon(app, reply, now)
     yield _last_poll(app, polled_at, now)
+    yield from _sweep(app, now)
     yield from _keys(app, now)
     yield from _balance(app, now)
     yield from _alerts(app, now)
@@ -125,6 +126,12 @@ def _last_poll(app: "App", polled_at: datetime | None, now: datetime) -> Row:
     age = now - polled_at
     told = f"{_when(app, polled_at, now)}, {span(age)} ago."
     return Row("last poll", "ok" if age <= longest_silence(app.settings) else "wrong", told)
+
+
+def _sweep(app: "App", now: datetime) -> Iterator[Row]:
+    if app.settings.sweeps and (trouble := app.sweep_trouble()):
+        since, why = trouble
+        yield Row("sweep", "wrong", f"The account cannot be listed since {_when(app, since, now)}: {why}.")
 
 
 def _configuration(file: Path | None, reply: "Reply | None") -> Row:

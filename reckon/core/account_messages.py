@@ -20,6 +20,7 @@ WORDS: Final = {
     Reason.SINCE_LAST_POLL: "since the last poll",
     Reason.CORRECTED: "corrected",
     Reason.GAP: "in a gap over the day's edge",
+    Reason.EDGE: "at the edge of the day",
     Reason.NEVER_HANDED_IN: "never handed in",
     Reason.PENDING_OR_NEVER_HANDED_IN: "pending or never handed in",
     Reason.DELETED_KEY: "by deleted keys",

@@ -76,6 +76,8 @@ class Counted:
     totals: Sequence[KeyTotal] = ()
     gaps: Sequence[Gap] = ()
     """Those that reach into it."""
+    around_edges: Sequence[KeyTotal] = ()
+    """What the counters tell of the quarter hours around both edges of the span."""
     unswept: Collection[str] = ()
     """The workspaces that no complete sweep has covered since the span began."""
 
@@ -93,6 +95,11 @@ class Counted:
     def nanos(self) -> int:
         """What the counters of all keys grew by, corrections included."""
         return self.all_keys.spend_nanos + self.all_keys.correction_nanos
+
+    @cached_property
+    def near_an_edge(self) -> Mapping[str, int]:
+        """What each key spent so near to an edge of the span that others may count it on the other side."""
+        return {key_hash: amounts.spend_nanos for key_hash, amounts in summed(self.around_edges).items()}
 
     @cached_property
     def over_an_edge(self) -> Mapping[str, int]:

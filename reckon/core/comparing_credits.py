@@ -25,6 +25,8 @@ REACH: Final = timedelta(hours=1)
 """No sight further than this from an edge tells what stood there."""
 _FEES_AT_MOST: Final = 20
 """One in so many dollars through upstream keys is taken as a fee, at most."""
+_BEHIND: Final = timedelta(minutes=5)
+"""How far behind the counters a balance may be; it was said to be as of a minute ago at times."""
 _SECOND: Final = timedelta(seconds=1)
 
 
@@ -64,7 +66,7 @@ def used(sights: Sequence[BalanceSeen], span: Window, now: datetime) -> Used | N
 
 def late_from(found: Used, span: Window) -> datetime:
     """Return the instant from which on the counters may hold what *found* does not yet."""
-    return max(span.start, grain_start(found.until)) if found.until < span.end else span.end
+    return max(span.start, grain_start(found.until - _BEHIND)) if found.until < span.end else span.end
 
 
 def compare(
@@ -86,7 +88,7 @@ def compare(
     all_of_it.take(Reason.NOT_TOLD_YET, below=sum(summed(lately).values(), Amounts()).spend_nanos)
     name_byok(all_of_it, counted)
     all_of_it.take(Reason.FEES, above=max(0, counted.all_keys.byok_nanos) // _FEES_AT_MOST)
-    around = found.uncertain_nanos + sum(counted.over_an_edge.values())
+    around = found.uncertain_nanos + sum(counted.over_an_edge.values()) + sum(counted.near_an_edge.values())
     all_of_it.take(Reason.GAP, below=around)
     if known is None:
         all_of_it.take(Reason.CORRECTED, above=-counted.all_keys.correction_nanos)

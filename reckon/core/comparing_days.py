@@ -53,6 +53,7 @@ def compare(told: Told, counted: Counted, lately: Sequence[KeyTotal]) -> Compari
     corrected = sum(counted.by_key.get(key.hash, Amounts()).correction_nanos for key in untold)
     all_of_it.take(Reason.CORRECTED, above=-corrected)
     all_of_it.take(Reason.BEFORE_FIRST_POLL, above=sum(_before_first_sight(key, counted.span) for key in untold))
+    all_of_it.take(Reason.EDGE, below=sum(counted.near_an_edge.values()))
     name_what_no_key_spent(all_of_it, counted)
     return Comparison(
         told.teller, counted.span, told.credits_nanos, counted.nanos, told.read_at, tuple(all_of_it.explained())
@@ -87,6 +88,7 @@ def _name_what_is_too_much(nanos: int, key: KeyState, told: Told, counted: Count
     last_seen_at = key.counters.last_seen_at if key.counters else counted.span.start
     if last_seen_at < min(counted.span.end, told.read_at):
         more.take_all_above(Reason.SINCE_LAST_POLL if key.watched else Reason.DELETED_KEY)
+    more.take(Reason.EDGE, above=counted.near_an_edge.get(key.hash, 0))
     for reason, part in more.named.items():
         all_of_it.give(reason, part)
     all_of_it.give(Reason.UNEXPLAINED, max(0, more.left))

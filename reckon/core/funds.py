@@ -50,9 +50,12 @@ class Funds:
 
     @property
     def are_low(self) -> bool:
-        """Whether a person should know: nothing is left of what was purchased, or not for another day."""
+        """Whether a person should know: nothing is left of what was purchased, or not for another day.
+
+        What was granted is in no balance, so an account that never purchased anything tells nothing of what is left.
+        """
         if self.left_nanos <= 0:
-            return self.purchased_nanos > 0 or self.left_nanos < 0
+            return self.purchased_nanos > 0
         return self.runway is not None and self.runway < LOW
 
     @property

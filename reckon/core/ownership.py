@@ -89,7 +89,7 @@ def watched_now(
 
 
 class Missing:
-    """In how many complete sweeps in a row each key has been missing, the last one included."""
+    """In how many complete sweeps in a row each key has been missing, the last one included, until it is gone."""
 
     def __init__(self, known: Iterable[KeyState], sweep: Sweep | None) -> None:
         self._seen = sweep.seen if sweep else frozenset()
@@ -97,7 +97,9 @@ class Missing:
 
     def after(self, key: KeyState) -> int:
         """Return that number of *key*."""
-        return 0 if key.hash in self._seen else key.missing + (key.workspace in self._believed)
+        if key.hash in self._seen:
+            return 0
+        return min(_SWEEPS_UNTIL_GONE, key.missing + (key.workspace in self._believed))
 
     def is_gone(self, key: KeyState) -> bool:
         """Return whether *key* is no longer there."""

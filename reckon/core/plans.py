@@ -81,6 +81,10 @@ class State:
     noticing: Remembered = field(default_factory=Remembered)
     abouts: Mapping[str, KeyAbout] = field(default_factory=dict)
     """What the last sweeps told of each key beside its counters, by hash; where this poll has swept."""
+    sweep_failing_since: datetime | None = None
+    """Since when no sweep has succeeded; None where the last one did."""
+    watched: Sequence[WatchedKey] | None = None
+    """Every key that is watched after this poll, where somebody has found that out already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,13 @@ class Plan:
     """Of the keys of which a sweep told something new beside their counters."""
     workspaces: tuple[Workspace, ...] = ()
     """Those that a sweep listed."""
+    has_swept: bool = False
+    """Whether the account was to be swept."""
+    sweep_trouble: str | None = None
+    """Why that did not succeed, for a person; None where it did."""
+    sweep_failing_since: datetime | None = None
+    moved: frozenset[str] = frozenset()
+    """The owners who lost a key to another, or were given one."""
 
 
 def is_set(now: datetime) -> bool:
@@ -159,8 +170,11 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
         policy: the settings that matter here.
         now: the instant of the poll.
     """
-    watched = ownership.watched_now(state.keys, watched, policy.rules, poll.sweep, goes_on=policy.sweeps)
-    keys = _registered(state.keys, watched, poll.sweep)
+    if state.watched is not None:
+        watched = state.watched
+    else:
+        watched = ownership.watched_now(state.keys, watched, policy.rules, poll.sweep, goes_on=policy.sweeps)
+    keys = _registered(state.keys, watched, poll)
     failures = [*poll.failures, *_unswept(keys, poll)]
     sights: list[tuple[KeyState, Sight]] = []
     for snapshot in poll.snapshots:
@@ -200,6 +214,7 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
     if poll.sweep and policy.notice:
         known = KeysBefore(state.keys, state.abouts, state.last_sweeps)
         news = key_news.tell(known, keys, poll.sweep, policy.notice.people, now)
+    trouble = poll.sweep.trouble if poll.sweep else None
     changed, seen_again = _changes(state, keys)
     return Plan(
         at=now,
@@ -224,27 +239,36 @@ def after_poll(state: State, poll: Poll, watched: Sequence[WatchedKey], policy: 
         outgoing=(*noticed.outgoing, *news),
         abouts=tuple(_new_abouts(state, poll.sweep)) if poll.sweep else (),
         workspaces=tuple(swept.workspace for swept in poll.sweep.workspaces) if poll.sweep else (),
+        has_swept=poll.sweep is not None,
+        sweep_trouble=trouble.detail if trouble else None,
+        sweep_failing_since=min(state.sweep_failing_since or now, now) if trouble else None,
+        moved=frozenset(_moved(state.keys, keys)),
     )
 
 
 # --- Keys ----------------------------------------------------------------------------------------------------------
 
 
-def _registered(
-    known: Mapping[str, KeyState], watched: Sequence[WatchedKey], sweep: Sweep | None
-) -> dict[str, KeyState]:
-    """Return all keys as they are watched now: moved, renamed, new, no longer there, or no longer watched."""
+def _registered(known: Mapping[str, KeyState], watched: Sequence[WatchedKey], poll: Poll) -> dict[str, KeyState]:
+    """Return all keys as they are watched now: moved, renamed, new, no longer there, or no longer watched.
+
+    A key that the owner map names goes on being asked where its secret is known. One that sweeps alone could show, and
+    that is gone, nobody can watch any more.
+    """
     keys = {key_hash: replace(key, watched=False) if key.watched else key for key_hash, key in known.items()}
     for entry in watched:
         key = known.get(entry.hash) or KeyState(entry.hash, entry.owner, entry.name, watched=True)
         keys[entry.hash] = replace(key, owner=entry.owner, name=entry.name, watched=True)
-    if sweep:
+    if sweep := poll.sweep:
         missing = Missing(known.values(), sweep)
+        told = {seen.key_hash for seen in poll.snapshots} | {failure.key_hash for failure in poll.failures}
         places = {key.hash: key.workspace_id for key in sweep.keys}
         for key_hash, key in keys.items():
             place, gone_for = places.get(key_hash) or key.workspace, missing.after(key)
             if (place, gone_for) != (key.workspace, key.missing):
                 keys[key_hash] = replace(key, workspace=place, missing=gone_for)
+            if key.watched and key_hash not in told and missing.is_gone(key):
+                keys[key_hash] = replace(keys[key_hash], watched=False, failure=None, failing_since=None, retry_at=None)
     return keys
 
 
@@ -257,7 +281,17 @@ def _unswept(keys: Mapping[str, KeyState], poll: Poll) -> Iterator[Failure]:
     trouble = poll.sweep.trouble or Failure("", FailureReason.UNEXPECTED_ANSWER, "it shows no key any more")
     for key in keys.values():
         if key.watched and key.workspace is not None and key.hash not in told and key.workspace not in believed:
-            yield replace(trouble, key_hash=key.hash, detail=f"the sweep failed: {trouble.detail}")
+            # A wait that was asked for is the management key's, and its own secret may show this one meanwhile.
+            detail = f"the sweep failed: {trouble.detail}"
+            yield Failure(key.hash, trouble.reason, detail)
+
+
+def _moved(before: Mapping[str, KeyState], after: Mapping[str, KeyState]) -> Iterator[str]:
+    """Yield both owners of each key that is now another's."""
+    for key in after.values():
+        known = before.get(key.hash)
+        if known and known.owner != key.owner:
+            yield from (known.owner, key.owner)
 
 
 def _new_abouts(state: State, sweep: Sweep) -> Iterator[KeyAbout]:

@@ -23,6 +23,8 @@ class Reason(StrEnum):
     CORRECTED = "corrected"
     GAP = "gap"
     """A stretch over the day's edge was seen from both ends only: what of it lies on which side is an estimate."""
+    EDGE = "edge_of_the_day"
+    """Ran on one day and was counted on the next: a counter shows a generation some moments after it ended."""
     NEVER_HANDED_IN = "never_handed_in"
     PENDING_OR_NEVER_HANDED_IN = "pending_at_an_unknown_cost_or_never_handed_in"
     DELETED_KEY = "deleted_key"

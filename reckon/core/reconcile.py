@@ -10,6 +10,8 @@ residual, is nobody's error: it has reasons, each with its amount, and the amoun
 - *since the last poll*: generations that ran after their key was last read; the counter will tell them.
 - *corrected*: money that OpenRouter's counters took back.
 - *gap*: more was settled than the counters show, and a gap over the day's edge held that much.
+- *edge of the day*: likewise, as far as the quarter hours around midnight hold it: what ran on one day may be counted
+  on the next.
 - *never handed in*: what then remains above zero, where nothing is pending at an unknown cost.
 - *pending at an unknown cost, or never handed in*: the same, where something is.
 
@@ -29,7 +31,7 @@ from reckon.core.generations import CallTotal, GenerationState, UnsettledTotal
 from reckon.core.reasons import TOLERANCE_NANOS, Difference, Explained, Reason, unexplained
 from reckon.core.records import Gap, KeyState, Meter
 from reckon.core.totals import KeyTotal
-from reckon.core.windows import Window
+from reckon.core.windows import GRAIN, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class DayFound:
     """By reason: the settled generations of a stretch in which one key was not watched, each with the key's hash."""
     gaps: Sequence[Gap] = ()
     """Those that reach into the day."""
+    around_edges_nanos: int = 0
+    """What the counters tell of the quarter hours around both edges of the day: `around_edges`."""
     compared: Sequence[Comparison] = ()
     """What others tell of it, beside the counters."""
 
@@ -109,6 +113,11 @@ def unwatched(keys: Iterable[KeyState], day: Window) -> dict[Reason, list[tuple[
     return {Reason.BEFORE_FIRST_POLL: early, Reason.SINCE_LAST_POLL: late}
 
 
+def around_edges(window: Window) -> tuple[Window, Window]:
+    """Return the windows on both sides of each edge of *window*: what runs in one may be counted in the next."""
+    return Window(window.start - GRAIN, window.start + GRAIN), Window(window.end - GRAIN, window.end + GRAIN)
+
+
 def books(day: date, window: Window, found: DayFound) -> Books:
     """Return *day* reconciled from what was *found* of it."""
     counters = sum(total.spend_nanos for total in found.counters if total.meter is Meter.CREDITS)
@@ -125,6 +134,7 @@ def books(day: date, window: Window, found: DayFound) -> Books:
         left.take(reason, above=sum(other.known_credits_nanos for other in others))
     over_an_edge = (gap for gap in found.gaps if gap.leaves_open(window.start) or gap.leaves_open(window.end))
     left.take(Reason.GAP, below=sum(gap.nanos for gap in over_an_edge))
+    left.take(Reason.EDGE, below=found.around_edges_nanos)
     hidden = any(other.of_unknown_cost for other in (*waiting, *given_up))
     left.take_all_above(Reason.PENDING_OR_NEVER_HANDED_IN if hidden else Reason.NEVER_HANDED_IN)
     return Books(

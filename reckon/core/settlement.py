@@ -46,6 +46,11 @@ class SettlePolicy:
     schedule: Sequence[timedelta]
     """The waits before each lookup that counts, the first included. Never empty."""
 
+    @property
+    def longest_wait(self) -> timedelta:
+        """How far ahead a lookup is ever put off; one further away was by a clock that has been set back since."""
+        return max(*self.schedule, _LONGEST_REST)
+
 
 @dataclass(frozen=True, slots=True)
 class SettlePlan:
@@ -100,7 +105,9 @@ class Askers:
     def next_for(self, waiting: Pending) -> str | None:
         """Return the hash of the key whose turn it is; None if there is nobody to ask."""
         found = self.of(waiting)
-        return found[waiting.refusals % len(found)] if found else None
+        # Another account's id is unknown as well: whoever has not heard of it twice may not be the one to ask.
+        unheard = max(0, waiting.attempts - 1) if waiting.key_hash is None else 0
+        return found[(waiting.refusals + unheard) % len(found)] if found else None
 
 
 def after_lookups(asked: Sequence[tuple[Pending, Lookup, int]], policy: SettlePolicy, now: datetime) -> SettlePlan:

@@ -5,9 +5,10 @@ saw and how far it can be believed: a workspace of which a page failed is not co
 well be there. That a workspace suddenly shows no key at all is for the reader to judge; how many it showed is told.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from reckon.core.records import Failure, KeyState, Snapshot
@@ -40,6 +41,7 @@ class KeyAbout:
     """OpenRouter's id of the person who made it."""
 
 
+_EMPTY_FOR: Final = timedelta(hours=1)
 _ABOUT: Final = tuple(each.name for each in fields(KeyAbout))
 
 
@@ -58,6 +60,11 @@ class SweptKey(KeyAbout):
     def about(self) -> KeyAbout:
         """What is kept of it beside its counters."""
         return KeyAbout(**{name: getattr(self, name) for name in _ABOUT})
+
+
+def _is_emptied(failing_since: Sequence[datetime | None], now: datetime) -> bool:
+    """Return whether none of a workspace's keys has been shown for so long that they are gone."""
+    return all(since is not None and since + _EMPTY_FOR <= now for since in failing_since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +100,21 @@ class Sweep:
     def believed(self, known: Iterable[KeyState]) -> dict[str, datetime]:
         """Return the workspaces of which what is missing is missing, each with the instant its sweep began.
 
-        One that suddenly shows no key at all is not among them, where *known* keys should be there; nor is one that is
-        not listed, unless others were read completely: then it is no longer there, and nor are its keys.
+        One that suddenly shows no key at all is not among them, where *known* keys should be there, unless it has shown
+        none for an hour while others did; nor is one that is not listed, unless others were read completely: then it
+        is no longer there, and nor are its keys.
         """
         shown = {swept.workspace.id: swept.keys_seen for swept in self.workspaces}
-        peopled = {key.workspace for key in known if key.watched and key.workspace is not None}
-        found = {id_: began for id_, began in self.complete.items() if shown[id_] or id_ not in peopled}
+        failing: defaultdict[str, list[datetime | None]] = defaultdict(list)
+        for key in known:
+            if key.watched and key.workspace is not None:
+                failing[key.workspace].append(key.failing_since)
+        peopled = {*failing}
+        found = {
+            id_: began
+            for id_, began in self.complete.items()
+            if shown[id_] or (any(shown.values()) and _is_emptied(failing[id_], began)) or id_ not in peopled
+        }
         if self.trouble is None and any(shown.values()):
             began = min(swept.began_at for swept in self.workspaces)
             found |= dict.fromkeys(peopled - shown.keys(), began)

@@ -15,7 +15,11 @@ from typing import Any, Final
 
 
 class UnreadableUsage(ValueError):
-    """A usage object that holds no counts. The text names the member at fault, never its value."""
+    """A usage object whose counts cannot be read. The text names the member at fault, never its value."""
+
+
+class UncountedUsage(UnreadableUsage):
+    """A usage object that does not count the prompt, or the completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,15 @@ def from_usage(usage: Mapping[str, Any]) -> TokenPools:
     """Return the pools of a usage object in any of its four dialects.
 
     Raises:
-        UnreadableUsage: it names no prompt or no completion, or a count is no whole number from zero on.
+        UncountedUsage: it names no prompt or no completion.
+        UnreadableUsage: a count is no whole number from zero on.
     """
     prompt = _count(usage, _PROMPT)
     completion = _count(usage, _COMPLETION)
+    if completion is None and prompt is not None and _count(usage, _TOTAL) == prompt:
+        completion = 0  # of embeddings, which complete nothing
     if prompt is None or completion is None:
-        raise UnreadableUsage(f"{_PROMPT[1] if prompt is None else _COMPLETION[1]}: missing")
+        raise UncountedUsage(f"{_PROMPT[1] if prompt is None else _COMPLETION[1]}: missing")
     inside = _details(usage, _PROMPT_DETAILS)
     outside = _details(usage, _COMPLETION_DETAILS)
     return pools(
@@ -123,6 +130,7 @@ _COMPLETION_DETAILS: Final[_Names] = (
     "outputTokensDetails",
     "output_tokens_details",
 )
+_TOTAL: Final[_Names] = ("totalTokens", "total_tokens")
 _CACHE_READ: Final[_Names] = ("cachedTokens", "cached_tokens")
 _CACHE_WRITE: Final[_Names] = ("cacheWriteTokens", "cache_write_tokens")
 _AUDIO: Final[_Names] = ("audioTokens", "audio_tokens")

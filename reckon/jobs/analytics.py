@@ -279,7 +279,8 @@ class Analyst:
             )
             told = []
             for key_hash, answer in zip(some, answers, strict=True):
-                if answer is None or answer.is_truncated:
+                # Of a hash that analytics does not know there are no rows and a warning: that is no zero.
+                if answer is None or answer.is_truncated or (answer.warnings and not answer.rows):
                     continue
                 day.asked.add(key_hash)
                 told.append(plan.told_of_one(answer.rows, day.window, key_hash))

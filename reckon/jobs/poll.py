@@ -6,7 +6,7 @@ is no state in between.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ import structlog
 from reckon.core import plans
 from reckon.core.money import usd_text
 from reckon.core.plans import LedgerPolicy, Plan
-from reckon.core.records import FailureReason, Poll, WatchedKey
+from reckon.core.records import Failure, FailureReason, Poll, WatchedKey
 from reckon.errors import ClockUnset, StoreError
 from reckon.jobs.holding import held
 from reckon.ports import Source
@@ -100,6 +100,7 @@ async def poll(  # noqa: PLR0917 - who, where, what, whose, how and when
         with suppress(StoreError):  # the lease will run out
             await asyncio.shield(_in_thread(store, partial(store.release, claim)))
         raise
+    answers = replace(answers, failures=(*answers.failures, *_unreachable(due, answers)))
     seen = replace(answers, balances=tuple(balances), balances_asked=balances_due)
 
     commit = partial(
@@ -119,6 +120,16 @@ async def poll(  # noqa: PLR0917 - who, where, what, whose, how and when
 
 async def _in_thread(store: Store, work: Callable[[], _T]) -> _T:
     return await asyncio.get_running_loop().run_in_executor(store.thread, work)
+
+
+def _unreachable(asked: Sequence[WatchedKey], answers: Poll) -> Iterator[Failure]:
+    """Yield the failure of each key that no source could ask for; a sweep says itself what it could not show."""
+    if answers.sweep is None:
+        told = {seen.key_hash for seen in answers.snapshots} | {failure.key_hash for failure in answers.failures}
+        for key in asked:
+            if key.hash not in told:
+                why = "known by its hash alone, and no management key sweeps"
+                yield Failure(key.hash, FailureReason.ACCESS_DENIED, why)
 
 
 def _is_silent(answers: Poll) -> bool:
@@ -163,6 +174,9 @@ def _tell(plan: Plan) -> None:
             usd=usd_text(correction.nanos),
             since=correction.at.isoformat(),
         )
+    if plan.sweep_trouble is not None:
+        tell = _log.warning if plan.sweep_failing_since == plan.at else _log.debug
+        tell("sweep.failed", trouble=plan.sweep_trouble)
     newly_failing = {key.hash for key in plan.keys if key.failing_since == plan.at}
     for failure in plan.failures:
         tell = _log.warning if failure.key_hash in newly_failing else _log.debug  # a revoked key fails for ever

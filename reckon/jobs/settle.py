@@ -33,7 +33,7 @@ from reckon.store import Store
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 
-_BETWEEN_COMMITS_SECONDS: Final = 0.05
+_BETWEEN_COMMITS_SECONDS: Final = 0.2
 _WAITING_FOR_EACH_WORKER: Final = 8
 _NOBODY_TO_ASK_SECONDS: Final = 300
 _ROUNDS_BEFORE_REST: Final = 2
@@ -158,16 +158,20 @@ class Settler:
             lease=self._terms.lease,
             most=room,
             besides=tuple(under_way.claimed),
-            longest=max(self._terms.policy.schedule),
+            longest=self._terms.policy.longest_wait,
         )
         found = await self._in_thread(claim)
         under_way.claimed.update((each.id, each) for each in found)
+        under_way.claimed_at.update(dict.fromkeys((each.id for each in found), asyncio.get_running_loop().time()))
         under_way.put(found)
         return bool(found)
 
     async def _look_up(self, under_way: "_UnderWay") -> None:
         while True:
             waiting = await under_way.next()
+            if self._may_be_anothers(under_way.claimed_at[waiting.id]):
+                under_way.let_go(waiting)
+                continue
             asker = self._askers.next_for(waiting)
             if asker is None:
                 lookup: Lookup = NotFound(Unfound.BUSY, "no key to ask with", _NOBODY_TO_ASK_SECONDS)
@@ -180,6 +184,11 @@ class Settler:
                 self._rest.judge(lookup)
             under_way.answer(waiting, lookup)
 
+    def _may_be_anothers(self, claimed_at: float) -> bool:
+        """Return whether a claim has grown so old that it may run out before an answer comes."""
+        age = asyncio.get_running_loop().time() - claimed_at
+        return self._store.is_shared and age > self._terms.lease.total_seconds() / 2
+
     async def _commit(self, under_way: "_UnderWay") -> None:
         answers = under_way.take_answers()
         if not answers:
@@ -190,7 +199,7 @@ class Settler:
         await self._in_thread(write)
         under_way.tally.take_in(plan)
         for waiting, _ in answers:
-            under_way.claimed.pop(waiting.id)
+            under_way.let_go(waiting)
 
     async def _give_back(self, under_way: "_UnderWay") -> None:
         if under_way.claimed:
@@ -208,6 +217,8 @@ class _UnderWay:
 
     tally: Tally = field(default_factory=Tally)
     claimed: dict[str, Pending] = field(default_factory=dict)
+    claimed_at: dict[str, float] = field(default_factory=dict)
+    """When each was claimed, by the event loop's clock."""
     has_answers: asyncio.Event = field(default_factory=asyncio.Event)
     _to_ask: deque[Pending] = field(default_factory=deque)
     _has_work: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -228,6 +239,12 @@ class _UnderWay:
         """Return what is to be asked for next, as soon as there is something."""
         await self._has_work.acquire()
         return self._to_ask.popleft()
+
+    def let_go(self, waiting: Pending) -> None:
+        """Have nothing to do with one any more."""
+        self.claimed.pop(waiting.id, None)
+        self.claimed_at.pop(waiting.id, None)
+        self.has_answers.set()
 
     def answer(self, waiting: Pending, lookup: Lookup) -> None:
         """Take in what was learnt of one."""

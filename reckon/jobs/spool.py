@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -56,6 +56,7 @@ class Spool:
         self.directory = directory
         self._clock = clock
         self._read: dict[str, _Read] = {}
+        self._numbers: dict[str, int] = {}
         self._troubles: frozenset[str] = frozenset()
         self.lines = 0
         """How many lines have been read so far, so that a long file can be seen to move."""
@@ -131,7 +132,8 @@ class Spool:
         return taken + len(batch)
 
     def _finish(self, path: Path) -> None:
-        done, rejected = _free(path)
+        # A busy program begins a file of the same name every few seconds: what is taken is not looked for each time.
+        self._numbers[path.name], done, rejected = _free(path, self._numbers.get(path.name, 1))
         part = _named(path, _PART)
         if part.exists():
             part.rename(rejected)
@@ -178,8 +180,14 @@ def _named(path: Path, suffix: str) -> Path:
     return path.with_name(path.name.removesuffix(_TAKEN) + suffix)
 
 
-def _free(path: Path) -> tuple[Path, Path]:
-    """Return the names of what was taken and of what was rejected: a pair that no earlier file of the name has."""
-    numbers = chain([""], (f".{number}" for number in count(2)))
-    pairs = ((_named(path, f"{number}.done"), _named(path, f"{number}.rejected")) for number in numbers)
-    return next(pair for pair in pairs if not any(name.exists() for name in pair))
+def _free(path: Path, first: int) -> tuple[int, Path, Path]:
+    """Return the names of what was taken and of what was rejected: a pair that no earlier file of the name has.
+
+    They bear the same number, from *first* on, which is returned with them.
+    """
+    for number in count(first):
+        numbered = f".{number}" if number > 1 else ""
+        done, rejected = _named(path, f"{numbered}.done"), _named(path, f"{numbered}.rejected")
+        if not (done.exists() or rejected.exists()):
+            return number, done, rejected
+    raise AssertionError("unreachable: there is no last number")

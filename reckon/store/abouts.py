@@ -1,11 +1,12 @@
 """What a sweep tells of keys beside their counters, and the workspaces they lie in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from reckon.core.sweeps import KeyAbout, Workspace
 from reckon.store import rows
+from reckon.store.matching import among
 from reckon.store.tables import KEY, KEY_ABOUT, WORKSPACE
 from reckon.store.writing import upsert_rows
 
@@ -36,9 +37,17 @@ def workspaces(connection: Connection) -> dict[str, str | None]:
 
 
 def write(
-    connection: Connection, told: Iterable[KeyAbout], listed: Iterable[Workspace], key_ids: Mapping[str, int]
+    connection: Connection,
+    told: Iterable[KeyAbout],
+    listed: Sequence[Workspace],
+    key_ids: Mapping[str, int],
+    *,
+    is_all: bool,
 ) -> None:
-    """Write what was *told* of keys, and the workspaces that were *listed*, over what stood there."""
+    """Write what was *told* of keys, and the workspaces that were *listed*, over what stood there.
+
+    With *is_all* those are all workspaces there are: one that is not among them is forgotten.
+    """
     new = [
         {
             "key_id": key_ids[about.hash],
@@ -55,7 +64,10 @@ def write(
         for about in told
     ]
     upsert_rows(connection, KEY_ABOUT, new, key=("key_id",))
-    upsert_rows(connection, WORKSPACE, [{"id": each.id, "name": each.name} for each in listed], key=("id",))
+    there = [{"id": each.id, "name": each.name} for each in listed]
+    upsert_rows(connection, WORKSPACE, there, key=("id",))
+    if is_all and there:
+        connection.execute(delete(WORKSPACE).where(~among(connection, WORKSPACE.c.id, [each.id for each in listed])))
 
 
 def _flag(value: bool | None) -> int | None:

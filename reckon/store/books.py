@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from reckon.core import comparing_credits, comparing_days, reconcile
 from reckon.core.comparing import Comparison, Counted, Teller, utc_day
 from reckon.core.comparing_credits import REACH
+from reckon.core.generations import CallTotal
 from reckon.core.reconcile import Books, DayFound
 from reckon.core.records import KeyState
 from reckon.core.windows import Window, day_window
@@ -39,18 +40,28 @@ def _found(
     # Keys that were first or last seen in the same second share a stretch, and it is read once.
     edges = [*{edge: None for found in stretches.values() for _, edge in found}]
     settled, *of_stretches = ledger.call_totals([(None, edge) for edge in (window, *edges)], _BY_KEY, zone)
-    totals = dict(zip(edges, of_stretches, strict=True))
+    of_key = {edge: _by_key(totals) for edge, totals in zip(edges, of_stretches, strict=True)}
+    counters, *around = ledger.totals([window, *reconcile.around_edges(window)])
     return DayFound(
-        counters=ledger.totals([window])[0],
+        counters=counters,
         settled=settled,
         unsettled=ledger.unsettled(window),
         unseen={
-            reason: [(key_hash, total) for key_hash, edge in of_keys for total in totals[edge]]
+            reason: [(key_hash, total) for key_hash, edge in of_keys for total in of_key[edge].get(key_hash, ())]
             for reason, of_keys in stretches.items()
         },
         gaps=ledger.gaps(window),
+        around_edges_nanos=sum(total.amounts.spend_nanos for edge in around for total in edge),
         compared=compared,
     )
+
+
+def _by_key(totals: Iterable[CallTotal]) -> dict[str | None, list[CallTotal]]:
+    """Return *totals* by the hash of the key: ten thousand keys are not each held against ten thousand totals."""
+    found: dict[str | None, list[CallTotal]] = {}
+    for total in totals:
+        found.setdefault(total.place.key_hash, []).append(total)
+    return found
 
 
 def _compared(  # noqa: PLR0917 - what a comparison is made of
@@ -71,6 +82,9 @@ def _compared(  # noqa: PLR0917 - what a comparison is made of
         if late_from is not None:
             lately = ledger.totals([Window(late_from, span.end)])[0]
             of_the_account.append(comparing_days.compare(told, _counted(ledger, span, keys, swept_at), lately))
+    if any(comparing_days.is_final(each) for each in of_the_account):
+        # What analytics told in the night is short of what activity, by now, says for good.
+        of_the_account = [each for each in of_the_account if each.teller is not Teller.ANALYTICS]
     yield from of_the_account
     sights = account_told.balances_seen(ledger.connection, Window(window.start - REACH, window.end + REACH + _SECOND))
     if used := comparing_credits.used(sights, window, now):
@@ -80,7 +94,8 @@ def _compared(  # noqa: PLR0917 - what a comparison is made of
 
 def _counted(ledger: Reading, span: Window, keys: Sequence[KeyState], swept_at: dict[str, datetime | None]) -> Counted:
     unswept = [workspace for workspace, at in swept_at.items() if at is None or at < span.start]
-    return Counted(span, keys, ledger.totals([span])[0], ledger.gaps(span), unswept)
+    totals, *edges = ledger.totals([span, *reconcile.around_edges(span)])
+    return Counted(span, keys, totals, ledger.gaps(span), [total for edge in edges for total in edge], unswept)
 
 
 _NO_WORKSPACE: Final = ""

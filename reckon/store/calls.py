@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, case, cast, func, literal, null, select
 
 from reckon.core.generations import Call, ExpiryReason, GenerationState, UnsettledTotal
-from reckon.core.windows import Window
+from reckon.core.windows import GRAIN, Window
 from reckon.store.generation_rows import POOLS, call
 from reckon.store.rows import instant, seconds
 from reckon.store.tables import BIG, GENERATION, GENERATION_CORRECTION, KEY, OWNER, PENDING, ROUTE, SESSION
@@ -36,10 +36,10 @@ def unsettled(connection: Connection, span: Window) -> list[UnsettledTotal]:
     return [total for _, total in _unsettled(connection, span, literal(0))]
 
 
-def unsettled_by_hour(connection: Connection, span: Window) -> list[tuple[datetime, UnsettledTotal]]:
-    """Return what of *span* has not settled, by owner, key, state and the hour of UTC in which it lies."""
-    hour = _UNSETTLED_AT - _UNSETTLED_AT % _HOUR_SECONDS
-    return [(instant(start), total) for start, total in _unsettled(connection, span, hour)]
+def unsettled_by_window(connection: Connection, span: Window) -> list[tuple[datetime, UnsettledTotal]]:
+    """Return what of *span* has not settled, by owner, key, state and the quarter hour in which it lies."""
+    start = _UNSETTLED_AT - _UNSETTLED_AT % _GRAIN_SECONDS
+    return [(instant(at), total) for at, total in _unsettled(connection, span, start)]
 
 
 def _unsettled(connection: Connection, span: Window, start: ColumnElement[int]) -> Iterator[tuple[int, UnsettledTotal]]:
@@ -66,7 +66,7 @@ def _unsettled(connection: Connection, span: Window, start: ColumnElement[int]) 
         )
 
 
-_HOUR_SECONDS: Final = 3600
+_GRAIN_SECONDS: Final = int(GRAIN.total_seconds())
 _UNSETTLED_AT: Final = func.coalesce(PENDING.c.created_at, PENDING.c.handed_in_at)
 _STATE: Final = case((PENDING.c.expired.is_(None), GenerationState.PENDING.value), else_=GenerationState.EXPIRED.value)
 _WHOSE: Final = PENDING.join(OWNER, OWNER.c.id == PENDING.c.owner_id).join(

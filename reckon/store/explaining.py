@@ -1,5 +1,6 @@
 """What explains the pieces of a report: settled generations, and by model what analytics told as well."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -41,7 +42,7 @@ def explaining(
         told = merging.counted(ledger.model_hours(Window(pieces[0].start, pieces[-1].end)), keys)
     if not told:
         settled = ledger.call_totals([(None, piece) for piece in pieces], fields, zone)
-        return Explaining(settled, [ledger.unsettled(piece) for piece in pieces])
+        return Explaining(settled, [[total for _, total in theirs] for theirs in _waiting(ledger, pieces)])
     places: defaultdict[datetime, list[merging.KeyHour]] = defaultdict(list)
     for place in told:
         places[place[0]].append(place)
@@ -49,10 +50,23 @@ def explaining(
     rest = iter(ledger.call_totals([(None, span) for each in cuts for span in each.others], fields, zone))
     hourly = iter(ledger.call_totals([(None, hour) for each in cuts for hour in each.hours], merging.READ_BY, zone))
     settled, unsettled = [], []
-    for piece, each in zip(pieces, cuts, strict=True):
+    for each, waiting in zip(cuts, _waiting(ledger, pieces), strict=True):
         calls = [(hour.start, total) for hour in each.hours for total in next(hourly)]
         merged = merging.merged(calls, {place: told[place] for hour in each.hours for place in places[hour.start]})
         settled.append([*merged.calls, *(total for _ in each.others for total in next(rest))])
-        waiting = ledger.unsettled_by_hour(piece)
-        unsettled.append([total for start, total in waiting if not merged.explains(start, total.key_hash)])
+        unsettled.append([total for at, total in waiting if not merged.explains(_hour(at), total.key_hash)])
     return Explaining(settled, unsettled)
+
+
+def _waiting(ledger: Reading, pieces: Sequence[Window]) -> list[list[tuple[datetime, UnsettledTotal]]]:
+    """Return what has not settled of each of *pieces*, with the quarter hour it lies in: read once for all of them."""
+    found: list[list[tuple[datetime, UnsettledTotal]]] = [[] for _ in pieces]
+    if pieces:
+        starts = [piece.start for piece in pieces]
+        for at, total in ledger.unsettled_by_window(Window(pieces[0].start, pieces[-1].end)):
+            found[max(0, bisect_right(starts, at) - 1)].append((at, total))
+    return found
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0)

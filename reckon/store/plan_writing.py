@@ -11,7 +11,14 @@ from reckon.core.account_alerts import AccountPlan
 from reckon.core.plans import Plan
 from reckon.store import abouts, account_told, activity, alerts, histories, outbox, rows
 from reckon.store.matching import among
-from reckon.store.reading import BALANCES_ASKED_AT, POLLED_AT, SWEPT_PREFIX, ZONE
+from reckon.store.reading import (
+    BALANCES_ASKED_AT,
+    POLLED_AT,
+    SWEEP_FAILING_SINCE,
+    SWEEP_TROUBLE,
+    SWEPT_PREFIX,
+    ZONE,
+)
 from reckon.store.tables import (
     ALERT,
     BALANCE,
@@ -33,7 +40,8 @@ def write_plan(connection: Connection, plan: Plan) -> None:
     owner_ids = _save(connection, OWNER, OWNER.c.name, [rows.owner_row(owner) for owner in plan.owners])
     key_ids = _save(connection, KEY, KEY.c.hash, [rows.key_row(key, owner_ids) for key in plan.keys])
     _touch(connection, plan)
-    abouts.write(connection, plan.abouts, plan.workspaces, key_ids)
+    is_all = plan.has_swept and plan.sweep_trouble is None
+    abouts.write(connection, plan.abouts, plan.workspaces, key_ids, is_all=is_all)
     insert_rows(connection, SNAPSHOT, [rows.snapshot_row(key_ids[key_hash], row) for key_hash, row in plan.snapshots])
     insert_rows(
         connection,
@@ -69,12 +77,20 @@ def write_plan(connection: Connection, plan: Plan) -> None:
     histories.keep_up(connection, plan.owner_days, rebuilt=plan.rebuild_days)
     if plan.rebuild_days:
         activity.derive(connection, ZoneInfo(plan.zone_key))
+    elif plan.moved:  # a key brings the days from before the ledger along
+        activity.derive(connection, ZoneInfo(plan.zone_key), plan.moved)
     upsert_rows(connection, BALANCE, [rows.balance_row(balance) for balance in plan.balances], key=("seen_by",))
     account_told.keep_balances(connection, plan.balances, inference_keys=key_ids)
     write_alerts(connection, plan, owner_ids)
     outbox.add(connection, plan.outgoing, plan.at)
     facts = {ZONE: plan.zone_key, POLLED_AT: str(rows.seconds(plan.at))}
     facts |= {SWEPT_PREFIX + workspace: str(rows.seconds(at)) for workspace, at in plan.swept.items()}
+    if plan.has_swept:
+        since = plan.sweep_failing_since
+        facts |= {
+            SWEEP_TROUBLE: plan.sweep_trouble or "",
+            SWEEP_FAILING_SINCE: str(rows.seconds(since)) if since else "",
+        }
     if plan.balances_asked_at:
         facts[BALANCES_ASKED_AT] = str(rows.seconds(plan.balances_asked_at))
     upsert_rows(connection, META, [{"name": name, "value": value} for name, value in facts.items()], key=("name",))

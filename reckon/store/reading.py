@@ -46,6 +46,8 @@ from reckon.store.tables import BALANCE, CORRECTION, DUE, GAP, KEY, META, OWNER,
 ZONE: Final = "zone"
 POLLED_AT: Final = "polled_at"
 BALANCES_ASKED_AT: Final = "balances_asked_at"
+SWEEP_TROUBLE: Final = "sweep_trouble"
+SWEEP_FAILING_SINCE: Final = "sweep_failing_since"
 SWEPT_PREFIX: Final = "swept:"
 DIGEST_PREFIX: Final = "digest:"
 HOLD_PREFIX: Final = "hold:"
@@ -88,12 +90,22 @@ class Reading:
             for name, value in meta.items()
             if name.startswith(SWEPT_PREFIX)
         }
-        remembered = Remembered()
+        remembered, after = Remembered(), None
         if seen:
             after = watched_now(keys, watched, policy.rules, seen.sweep, goes_on=policy.sweeps)
             remembered = self._remembered(keys, calendar, policy, now, seen=seen, watched=after)
         known_of_keys = self.key_abouts() if seen and seen.sweep else {}
-        return State(keys, self._dips(keys.values()), days, swept, remembered, known_of_keys)
+        failing_since = meta.get(SWEEP_FAILING_SINCE)
+        return State(
+            keys=keys,
+            dips=self._dips(keys.values()),
+            days=days,
+            last_sweeps=swept,
+            noticing=remembered,
+            abouts=known_of_keys,
+            sweep_failing_since=rows.instant(int(failing_since)) if failing_since else None,
+            watched=after,
+        )
 
     def every_key(self) -> list[KeyState]:
         """Return every key ever known, by owner and name."""
@@ -158,6 +170,12 @@ class Reading:
         """Return when the account's balance was last asked for, whether or not anybody was permitted to see it."""
         value = self.meta().get(BALANCES_ASKED_AT)
         return rows.instant(int(value)) if value else None
+
+    def sweep_trouble(self) -> tuple[datetime, str] | None:
+        """Return since when sweeps have failed, and why the last one did; None where it did not."""
+        meta = self.meta()
+        since = meta.get(SWEEP_FAILING_SINCE)
+        return (rows.instant(int(since)), meta.get(SWEEP_TROUBLE, "")) if since else None
 
     def zone(self) -> ZoneInfo | None:
         """Return the zone whose days have been closed; None before the first poll."""
@@ -311,9 +329,9 @@ class Reading:
         """Return what of *span* is pending or expired, by owner, key and state."""
         return calls.unsettled(self.connection, span)
 
-    def unsettled_by_hour(self, span: Window) -> list[tuple[datetime, UnsettledTotal]]:
+    def unsettled_by_window(self, span: Window) -> list[tuple[datetime, UnsettledTotal]]:
         """Return the same by the hour of UTC as well, each with the beginning of its hour."""
-        return calls.unsettled_by_hour(self.connection, span)
+        return calls.unsettled_by_window(self.connection, span)
 
     def known_generations(self, ids: Collection[str]) -> set[str]:
         """Return those of *ids* that were handed in already, whatever became of them."""

@@ -59,6 +59,9 @@ class Store:
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         """Where jobs use the ledger from. Not the event loop's own threads: a name server that hangs can fill those."""
 
+        self.reporters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="reports")
+        """Where reports are made: one that takes long must not hold up a poll."""
+
     def prepare(self, *, writes: bool) -> None:
         """Bring the schema up to date, or without *writes* refuse any but ours.
 
@@ -310,8 +313,8 @@ class Store:
         """Write down generations whose cost is to be asked for, and say how many of them are new.
 
         One that is pending, expired or settled is a duplicate, and so is the second of the same id. A duplicate adds
-        what was not known: facts, and the owner and key if nobody had said whose it is. One that has settled at another
-        cost than is now told is asked for again.
+        what was not known: facts, and the owner and key if nobody had said whose it is; but nothing to one that has
+        settled, unless it is told at another cost: then that is asked for again.
 
         Args:
             handed: what was handed in together.
@@ -468,6 +471,7 @@ class Store:
 
     def close(self) -> None:
         """Close every connection and release the writer's lock."""
+        self.reporters.shutdown(cancel_futures=True)
         self.thread.shutdown()
         self._writer.dispose()
         self._readers.dispose()

@@ -40,10 +40,13 @@ def generations_in(body: bytes | bytearray, names: Names) -> list[Handed]:
         raise NotTraces(str(refusal)) from None
     if not isinstance(delivery, dict):
         raise NotTraces("not an object")
+    spans = [*_spans(delivery)]
+    # A root may have a parent too, of the caller's own, which is in no delivery of OpenRouter's.
+    delivered = {span.get("spanId") for span in spans} - {None, ""}
     return [
         _generation(told["gen_ai.response.id"], told, span, names)
-        for span in _spans(delivery)
-        if not span.get("parentSpanId")
+        for span in spans
+        if span.get("parentSpanId") not in delivered
         for told in [_attributes(span)]
         if is_id(told.get("gen_ai.response.id"))
         and not {_text(span, "name"), _text(told, "trace.name")} & _NAMES_OF_TESTS
@@ -180,7 +183,7 @@ KEPT_ATTRIBUTES: Final = frozenset(
 )
 _KEPT_MEMBERS: Final = frozenset(
     {
-        *("resourceSpans", "scopeSpans", "spans", "parentSpanId", "name", "startTimeUnixNano", "attributes"),
+        *("resourceSpans", "scopeSpans", "spans", "spanId", "parentSpanId", "name", "startTimeUnixNano", "attributes"),
         *("key", "value", "stringValue", "intValue", "doubleValue", "boolValue"),
     }
 )

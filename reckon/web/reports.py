@@ -48,9 +48,10 @@ async def _answer(report: Report, request: Request) -> Response:
     app: App = request.app.state.app()
     asked = request.query_params
     _require_known(report, asked)
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            document = await asyncio.get_running_loop().run_in_executor(app.store.thread, report.document, app, asked)
+            document = await loop.run_in_executor(app.store.reporters, report.document, app, asked)
     except TimeoutError:
         raise Refused(503, f"the ledger gave no answer within {_PATIENCE_SECONDS:g} s") from None
     return JSONResponse(versioned(document))

@@ -219,17 +219,20 @@ def counted_usd(metrics):
     return sum(float(usd) for usd in re.findall(r"^reckon_key_counted_usd\{.*} (\S+)$", metrics.text, re.MULTILINE))
 
 
+@pytest.mark.long
 def test_served_it_tells_the_same_story_and_where_it_listens(demo, serving):
     story, afterwards = serving.story.split("\nThe team goes on spending")
     assert story == demo.stdout.removesuffix(LAST_LINE)
     assert re.search(r"^http://127\.0\.0\.1:\d+/metrics", afterwards, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_where_the_usual_port_is_taken_it_listens_on_another(serving, ended):
     assert not serving.url.endswith(":8787")
     assert ended["healthy"]["version"]
 
 
+@pytest.mark.long
 def test_the_daemon_watches_the_team_spend_on(ended):
     assert ended["ready"]["keys_answered"] == 10
     assert ended["healthy"]["status"] == "alive"
@@ -237,6 +240,7 @@ def test_the_daemon_watches_the_team_spend_on(ended):
     assert 0 < ended["spent_usd"] < 1
 
 
+@pytest.mark.long
 def test_an_interrupt_ends_the_daemon_cleanly(serving, ended):
     assert serving.process.returncode == 0, serving.log.read_text()
     assert ended["seconds"] < 10

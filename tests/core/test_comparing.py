@@ -44,7 +44,7 @@ WATCHED = seen()
 
 
 def counted(*totals, keys=(WATCHED,), gaps=(), unswept=()):
-    return Counted(SPAN, keys, [total for some in totals for total in some], gaps, unswept)
+    return Counted(SPAN, keys, [total for some in totals for total in some], gaps, unswept=unswept)
 
 
 def told(amount, read_at=LONG_AFTER, teller=Teller.ACTIVITY, **by_key):
@@ -222,7 +222,7 @@ LEDGERS = st.builds(
             KeyTotal("ana", key_hash("key"), Meter.BYOK, byok, 0),
         ],
         [replace(gap(1), nanos=gap_nanos)],
-        ["builds"] * unswept,
+        unswept=["builds"] * unswept,
     ),
     spend=NANOS,
     correction=NANOS,

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
@@ -202,12 +202,11 @@ EVIL = [
     *("\x1b[2J", "\n", "\r\n", "|", "\\", '"', "{}", "\ud800", "👩\u200d👩\u200d👧", "e" + "\u0301" * 50, "٣", "﷽"),
 ]
 NAMES = st.lists(st.sampled_from(EVIL) | st.text(max_size=8), min_size=1, max_size=5).map("".join)
-BATCH = 25
+BATCH = 10
 
 
-@settings(max_examples=10_000 // BATCH)
 @given(st.lists(NAMES, min_size=BATCH, max_size=BATCH), st.sampled_from(Tone))
-def test_ten_thousand_hostile_names_are_shown_and_are_nothing_else(names, tone):
+def test_hostile_names_by_the_thousand_are_shown_and_are_nothing_else(names, tone):
     message = Message(
         headline=names[0],
         tone=tone,

@@ -128,16 +128,16 @@ def test_generations_are_known_whether_they_wait_or_have_settled(store):
         assert ledger.known_generations([]) == set()
 
 
-def test_what_has_not_settled_is_told_apart_by_the_hour_it_lies_in(store):
-    parts = [("a", 0), ("b", 59), ("c", 60), ("d", 61)]
+def test_what_has_not_settled_is_told_apart_by_the_quarter_hour_it_lies_in(store):
+    parts = [("a", 0), ("b", 14), ("c", 15), ("d", 16)]
     store.hand_in(
         [handed(name, key="laptop", created_at=NOON + n * MINUTE, credits_nanos=n) for name, n in parts], POLICY, NOON
     )
     with store.reading() as ledger:
-        by_hour = ledger.unsettled_by_hour(EVER)
+        by_window = ledger.unsettled_by_window(EVER)
         (together,) = ledger.unsettled(EVER)
-    assert [(start, total.generations, total.known_credits_nanos) for start, total in by_hour] == [
-        (NOON, 2, 59),
-        (NOON + HOUR, 2, 121),
+    assert [(start, total.generations, total.known_credits_nanos) for start, total in by_window] == [
+        (NOON, 2, 14),
+        (NOON + 15 * MINUTE, 2, 31),
     ]
-    assert (together.generations, together.known_credits_nanos) == (4, 180)
+    assert (together.generations, together.known_credits_nanos) == (4, 45)

@@ -45,8 +45,9 @@ def poll(store, when, total, *, balances=(), daily=None):
 
 
 def live(store):
-    """Spend $3 on Friday, and $1 on Saturday morning."""
-    for when, total, daily in ((START, 0, 0), (START + 9 * HOUR, 3, 3), (END, 3, 0), (END + 6 * HOUR, 4, 1)):
+    """Spend $3 on Friday, and $1 on Saturday morning, nothing of it near midnight."""
+    friday = ((START, 0, 0), (START + HOUR, 0, 0), (START + 9 * HOUR, 3, 3), (END - HOUR, 3, 3))
+    for when, total, daily in (*friday, (END, 3, 0), (END + HOUR, 3, 0), (END + 6 * HOUR, 4, 1)):
         poll(store, when, total, daily=daily)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reckon.core.generations import GenerationState
@@ -324,6 +324,7 @@ zones = st.sampled_from([ZoneInfo("UTC"), BERLIN, KATHMANDU, LORD_HOWE])
 
 
 def test_every_sum_is_that_of_the_generations_however_they_came_and_whatever_the_zone(store):
+    @settings(max_examples=settings.default.max_examples // 4)
     @given(batches=st.lists(st.tuples(lives, zones), max_size=4), zone=zones, edges=st.tuples(instants, instants))
     def every_sum(batches, zone, edges):
         _forget_everything(store)

@@ -577,8 +577,9 @@ def test_every_column_of_money_is_sixty_four_bits_of_integer_and_nothing_else_ho
     assert set(money.values()) == {"BigInteger"}
     assert len(money) > 20
     small = {column for (_, column), type_ in held.items() if type(type_).__name__ in NOT_MONEY}
-    ids = {"id", "key_id", "owner_id", "alert_id"}
-    counts = {"n", "first_n", "last_n", "stretch_seconds", "watched", "meter", "days", "byok"}
-    counts |= {"openings", "history_days", "attempts", "may_have_been_said"}
+    ids = {"id", "key_id", "owner_id", "alert_id", "route_id", "session_id", "owner_model_id"}
+    counts = {"n", "first_n", "last_n", "meter", "days", "missing", "generations", "requests"}
+    counts |= {"openings", "history_days", "attempts", "refusals", "stretch_seconds", "settled_after_seconds"}
+    flags = {"watched", "byok", "may_have_been_said", "from_activity", "again", "disabled", "include_byok_in_limit"}
     dips = {f"{meter}_dip_{name}" for meter in Meter for name in ("polls", "first_n")}
-    assert small <= ids | counts | dips
+    assert small <= ids | counts | flags | dips

@@ -9,7 +9,6 @@ A `Scene` is one database on which such lives are lived, again and again from an
 
 import asyncio
 import copy
-import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -17,8 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from random import SystemRandom
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 from pydantic import SecretStr
@@ -44,8 +42,6 @@ from tests.canary import CANARIES, inference_key
 from tests.injection import Injector
 from tests.system.ledger_rows import Rows, lay_down, stored
 from tests.system.time_passes import let_leases_run_out
-
-_T = TypeVar("_T")
 
 USD = 10**9
 TOKEN = CANARIES["slack_bot_token"]
@@ -492,19 +488,6 @@ def scene_at(url: str, config: Path) -> Iterator[Scene]:
         yield Scene(url, config, engine)
     finally:
         engine.dispose()
-
-
-def some_of(every: int, things: Sequence[_T], *, all_of_them: bool) -> tuple[Sequence[_T], str]:
-    """Return all of *things*, or in a short run one of *every* so many; and which, in words.
-
-    A short run begins elsewhere each time. `CRASH_POINTS=17:101` repeats it, or goes another way: the first thing, and
-    every how many-th from there on.
-    """
-    first = SystemRandom().randrange(every)
-    if given := os.environ.get("CRASH_POINTS"):
-        first, every = map(int, given.split(":"))
-    chosen = things if all_of_them else things[first::every]
-    return chosen, f"{len(chosen)} of {len(things)}" + ("" if all_of_them else f" (CRASH_POINTS={first}:{every})")
 
 
 def owner_map(team: Team) -> str:

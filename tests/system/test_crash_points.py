@@ -3,6 +3,8 @@
 The poll under test does all that a poll can do: it opens a key, counts growth over a gap and a midnight, sees one key
 unchanged and one refused, decides a correction, closes a day and asks for the balance. Before it stands a ledger with
 a history; after it money goes on flowing, and Reckon polls until nothing new is said.
+
+A short run takes some of the side effects, others each time; `--long` takes them all.
 """
 
 import asyncio
@@ -32,6 +34,9 @@ from tests.canary import inference_key
 from tests.injection import FATAL, Injector, Trouble
 from tests.system.ledger_rows import Rows, lay_down, stored
 from tests.system.time_passes import let_leases_run_out
+
+PLACES = 20
+"""So many side effects a short run tries, of each poll and trouble."""
 
 MINUTE = timedelta(minutes=1)
 USD = 10**9
@@ -241,7 +246,7 @@ REFUSALS = [pytest.param(trouble, marks=pytest.mark.long) for trouble in (Troubl
 
 
 @pytest.mark.parametrize("trouble", [*DEATHS_AND_LIES, *REFUSALS])
-def test_trouble_at_any_side_effect_of_a_poll_loses_nothing_and_counts_nothing_twice(scene, trouble, capsys):
+def test_trouble_at_any_side_effect_of_a_poll_loses_nothing_and_counts_nothing_twice(scene, trouble, some_of, capsys):
     clean = reached(scene)
     assert clean == reached(scene)
     say(capsys, trouble, clean)
@@ -249,7 +254,7 @@ def test_trouble_at_any_side_effect_of_a_poll_loses_nothing_and_counts_nothing_t
     wrong = {}
     polls_that_came_through = 0
 
-    for place, what in enumerate(clean, start=1):
+    for place, what in some_of([*enumerate(clean, start=1)], PLACES):
         team, injector = scene.again(), Injector(place, trouble)
         try:
             team.polls(scene.settings(scene.whole), injector)
@@ -301,7 +306,7 @@ def test_a_poll_that_is_committed_and_told_that_it_was_not_has_looked_once(scene
     "troubles", [[Trouble.DIES_AFTER], pytest.param([*Trouble], marks=pytest.mark.long)], ids=["dies after", "all"]
 )
 def test_trouble_at_any_side_effect_of_the_first_poll_leaves_no_half_a_ledger(
-    fresh_database, secret_file, troubles, capsys
+    fresh_database, secret_file, troubles, some_of, capsys
 ):
     map_ = secret_file("reckon.toml", Team().map("late"))
     counting = Injector()
@@ -311,7 +316,7 @@ def test_trouble_at_any_side_effect_of_the_first_poll_leaves_no_half_a_ledger(
     judged: dict[str, list[str]] = {}
     wrong = {}
 
-    for (place, what), trouble in product(enumerate(counting.reached, start=1), troubles):
+    for (place, what), trouble in product(some_of([*enumerate(counting.reached, start=1)], PLACES), troubles):
         team, injector = Team(), Injector(place, trouble)
         with fresh_database() as url, scene_at(url, map_, map_) as scene:
             try:

@@ -116,7 +116,7 @@ def money_flowing(account: Account) -> Iterator[None]:
         flowing.join()
 
 
-@pytest.mark.parametrize("kills", [45, pytest.param(2_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [20, pytest.param(2_000, marks=pytest.mark.long)])
 def test_polls_killed_at_random_moments_lose_nothing_and_count_nothing_twice(killing, kills):
     killing.account.open()
     killing.poll()
@@ -129,7 +129,7 @@ def test_polls_killed_at_random_moments_lose_nothing_and_count_nothing_twice(kil
     assert sum(killing.account.spent().values()) > 0
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(250, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(250, marks=pytest.mark.long)])
 def test_polls_that_a_user_started_lose_nothing_when_they_are_killed(killing, kills):
     killing.account.open()
     killing.poll()
@@ -141,7 +141,7 @@ def test_polls_that_a_user_started_lose_nothing_when_they_are_killed(killing, ki
     killing.assert_exact()
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [3, pytest.param(150, marks=pytest.mark.long)])
 def test_a_first_poll_that_is_killed_leaves_no_half_a_ledger(fresh_database, secret_file, commands, kills):
     moments = random.Random(kills)  # noqa: S311 - moments, not secrets
     killed = 0

@@ -148,7 +148,8 @@ def test_a_key_made_between_two_sweeps_counts_in_full_and_a_deleted_one_keeps_wh
 
     assert account.counted() == account.spent()
     with account.app() as app:
-        keys = {key.hash: key for key in app.keys()}
+        known = app.keys()
+    keys = {key.hash: key for key in known}
     assert not keys[account.keys[0].hash].watched
     assert keys[account.keys[-1].hash].owner == "ana"
     said = account.said()

@@ -344,7 +344,7 @@ DAMAGE: dict[str, tuple[str, str]] = {
         "ben: closed day 2026-11-19",
     ),
     "a closed day that never was": (
-        "INSERT INTO owner_day VALUES (:ben, '2026-11-01', 1, 0, 0, 0, 'settled')",
+        "INSERT INTO owner_day VALUES (:ben, '2026-11-01', 1, 0, 0, 0, 'settled', 0)",
         "ben: closed day 2026-11-01",
     ),
     "a closed day of another owner": (
@@ -383,7 +383,7 @@ DAMAGE: dict[str, tuple[str, str]] = {
         "ana/laptop: credits corrections too early",
     ),
     "an idle day closed ahead of time": (
-        "INSERT INTO owner_day VALUES (:ben, '2026-11-25', 0, 0, 0, 0, 'settled')",
+        "INSERT INTO owner_day VALUES (:ben, '2026-11-25', 0, 0, 0, 0, 'settled', 0)",
         "ben: closed day 2026-11-25",
     ),
     "a kind that does not exist": ("UPDATE correction SET kind = 'x' WHERE key_id = :laptop", "database: rows"),

@@ -18,6 +18,7 @@ from reckon.sources.openrouter.source import OpenRouterSource
 from reckon.sources.openrouter.sweeping import sweep
 
 _FAILURES_UNTIL_SINGLE_KEYS: Final = 3
+_PAGES: Final = (("GET", "/keys"), ("GET", "/workspaces"))
 _WORKSPACES_HOLD_FOR: Final = timedelta(minutes=10)
 _LONGEST_REST: Final = timedelta(hours=1)
 """What is further away was reckoned by a clock that has been set back since."""
@@ -52,14 +53,13 @@ class AccountSource:
         self._listed_at: datetime | None = None
         self._shown: frozenset[str] = frozenset()
         self._failures = 0
-        self._sweeps = 0
         self._rest_until: datetime | None = None
         self._trouble: Failure | None = None
 
     @property
     def asked(self) -> int:
-        """How many keys and sweeps have been asked for so far, so that a long poll can be seen to move."""
-        return self._single.asked + self._sweeps
+        """How many keys and pages have been asked for so far, so that a long poll can be seen to move."""
+        return self._single.asked + sum(self._client.asked[page] for page in _PAGES)
 
     @property
     def clock_skew_seconds(self) -> float | None:
@@ -94,7 +94,6 @@ class AccountSource:
         is_fresh = self._listed_at is not None and timedelta(0) <= now - self._listed_at < _WORKSPACES_HOLD_FOR
         workspaces = self._workspaces if is_fresh else None
         swept = await sweep(self._client, self._management_key, self._clock, self._concurrency, workspaces)
-        self._sweeps += 1
         if swept.workspaces:
             self._workspaces = [each.workspace for each in swept.workspaces]
             self._listed_at = self._listed_at if is_fresh else now
