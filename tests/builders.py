@@ -147,8 +147,7 @@ class Book:
 
     def state(self, now: datetime) -> State:
         """Return what the next plan needs to know."""
-        first_money_at = min((start for start, *_ in self.windows), default=None)
-        days = OpenDays(dict(self.owners), first_money_at=first_money_at, zone_key=self.zone_key)
+        days = OpenDays(dict(self.owners), first_money_at=self.first_money_at(), zone_key=self.zone_key)
         zone = ZoneInfo(self.zone)
         if to_close := days_to_close(days, zone, now):
             unsettled = [place for place, row in self.days.items() if row.state is not TotalState.SETTLED]
@@ -156,6 +155,9 @@ class Book:
             held = dict(zip(to_read, self.totals(*to_read.values()), strict=True))
             days = replace(days, unsettled=unsettled, held=held, gaps=list(self.gaps.values()))
         return State(dict(self.keys), self._dips(), days, dict(self.swept))
+
+    def first_money_at(self) -> datetime | None:
+        return min((start for start, *_ in self.windows), default=None)
 
     def _dips(self) -> dict[str, Sequence[StoredSnapshot]]:
         found = {}

@@ -111,6 +111,9 @@ class Desk(Book):
             reasons.remove(reason)
             self.outbox[outgoing.intent] = outgoing
 
+    def first_money_at(self):
+        return self.places[0][0] if self.places else None
+
     def totals(self, *spans):
         edges = [[bisect_left(self.places, (edge,)) for edge in (span.start, span.end)] for span in spans]
         return [self._totals(self.places[first:last]) for first, last in edges]

@@ -379,3 +379,18 @@ def test_once_a_generation_is_found_it_settles_whatever_came_before(schedule, as
     settled = looked_up(waiting, FINISHED, askers=askers, policy=policy)
     assert isinstance(settled, Settled)
     assert settled.facts == COST
+
+
+def test_no_lookup_is_put_off_for_longer_than_a_clock_that_was_set_back_is_looked_for():
+    impatient = SettlePolicy([SECOND])
+    waiting = settlement.pending(Handed("gen-1", "ana", None), impatient, NOON)
+    for lookup in (not_found(Unfound.BUSY, 3_600), not_found(Unfound.BUSY), not_found(Unfound.KEY_REFUSED)):
+        put_off = settlement.after_lookup(waiting, lookup, 1, impatient, NOON)
+        assert put_off.due_at - NOON <= impatient.longest_wait + SECOND
+
+
+def test_whoever_has_not_heard_of_an_id_twice_is_not_the_only_one_to_be_asked():
+    askers = Askers([watched("a", "ana"), watched("b", "ben")], None)
+    nobodys = replace(handed_in(), key_hash=None)
+    asked = [askers.next_for(replace(nobodys, attempts=attempts)) for attempts in range(4)]
+    assert asked == [key_hash("a"), key_hash("a"), key_hash("b"), key_hash("a")]

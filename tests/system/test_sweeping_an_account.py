@@ -19,7 +19,7 @@ from reckon.core.outbox import DeliveryState
 from reckon.core.records import UNOWNED
 from reckon.core.reports import Dimension
 from reckon.fakes import openrouter
-from reckon.fakes.answers import Answer, refusal
+from reckon.fakes.answers import Answer, rate_limited, refusal
 from reckon.fakes.world import DEFAULT_WORKSPACE, Key, World
 from reckon.watch import Watcher, open_watcher
 from tests.canary import CANARIES, inference_key
@@ -230,3 +230,72 @@ def test_keys_of_another_account_are_asked_about_themselves_and_ours_once_sweeps
     asyncio.run(live())
 
     assert account.counted() == account.spent()
+
+
+def test_a_key_that_is_named_by_its_hash_and_deleted_is_gone_like_any_other(account):
+    laptop = account.keys[4]
+
+    async def live():
+        async with account.watched() as watcher:
+            await watcher.poll_everything(account.world.now)
+            account.world.delete(laptop)
+            changed = []
+            for _ in range(5):
+                account.world.advance(MINUTE)
+                (plan,) = await watcher.poll_everything(account.world.now)
+                changed.append(laptop.hash in {key.hash for key in plan.keys})
+            return changed
+
+    assert asyncio.run(live()) == [True, True, False, False, False]
+    with account.app() as app:
+        (found,) = [key for key in app.keys() if key.hash == laptop.hash]
+    assert (found.watched, found.failing_since) == (False, None)
+    assert [text for text in account.said() if text.startswith("Gone: laptop of dana")]
+
+
+def test_a_wait_that_the_management_key_is_asked_for_is_no_single_keys(account):
+    async def live():
+        async with account.watched() as watcher:
+            await watcher.poll_everything(account.world.now)
+            account.world.answer_with(openrouter.KEYS, rate_limited("600"), times=1)
+            for _ in range(3):
+                account.world.advance(MINUTE)
+                await watcher.poll_everything(account.world.now)
+
+    asyncio.run(live())
+
+    assert account.asked(openrouter.KEYS) == 4 + 1  # and then nothing until the wait is over
+    with account.app() as app:
+        assert {key.retry_at for key in app.watched_keys()} == {None}
+        assert app.sweep_trouble() == (BEGIN + MINUTE, "HTTP 429")
+
+
+def test_a_workspace_whose_keys_are_all_deleted_is_empty_after_an_hour(account):
+    ci = [key for key in account.keys if key.workspace != account.keys[0].workspace][:60]
+
+    async def live():
+        async with account.watched() as watcher:
+            await watcher.poll_everything(account.world.now)
+            for key in ci:
+                account.world.delete(key)
+            failing = []
+            for _ in range(8):
+                account.world.advance(10 * MINUTE)
+                (plan,) = await watcher.poll_everything(account.world.now)
+                failing.append(len(plan.failures))
+            return failing
+
+    assert asyncio.run(live()) == [60] * 6 + [0, 0]
+    with account.app() as app:
+        assert {key.hash for key in app.watched_keys()}.isdisjoint(key.hash for key in ci)
+        assert len(app.watched_keys()) == 170
+
+
+def test_a_long_sweep_is_seen_to_move_page_by_page(account):
+    async def live():
+        async with account.watched() as watcher:
+            before = watcher.source.asked
+            await watcher.poll_everything(account.world.now)
+            return watcher.source.asked - before
+
+    assert asyncio.run(live()) == 1 + 4

@@ -188,6 +188,12 @@ def test_a_test_and_what_names_no_generation_are_welcome_and_not_counted(house, 
     assert (house.calls(), house.commits) == ({}, [])
 
 
+def test_a_root_below_a_span_of_the_callers_own_counts_like_any_other(house):
+    deliver(house, delivery(span(COUNTED, parent="00f067aa0ba902b7")))
+
+    assert len(house.calls()) == 1
+
+
 def test_a_delivery_that_says_it_is_a_test_is_not_counted_whatever_it_holds(house):
     answer = deliver(house, whole_delivery(), **{"X-Test-Connection": "true"})
 
