@@ -8,7 +8,8 @@ from typing import Protocol
 
 from reckon.core.generations import Lookup
 from reckon.core.outbox import Delivery, Receipt
-from reckon.core.records import Balance, Poll, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import Balance, WatchedKey
 
 
 class Source(Protocol):

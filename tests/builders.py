@@ -21,6 +21,7 @@ from sqlalchemy import select
 from reckon.core import plans
 from reckon.core.closing import OpenDays, days_to_close, days_to_read
 from reckon.core.plans import LedgerPolicy, Plan, State
+from reckon.core.polls import Poll
 from reckon.core.records import (
     Amounts,
     Balance,
@@ -32,7 +33,6 @@ from reckon.core.records import (
     Meter,
     OwnerDay,
     OwnerState,
-    Poll,
     Reading,
     Snapshot,
     StoredSnapshot,
@@ -205,8 +205,9 @@ class Book:
     def _totals(self, places: Iterable[tuple[datetime, str, str, Meter]]) -> list[KeyTotal]:
         found: defaultdict[tuple[str, str, Meter], list[int]] = defaultdict(lambda: [0, 0])
         for place in places:
-            for n in (0, 1):
-                found[place[1:]][n] += self.windows[place][n]
+            total, (spend_nanos, correction_nanos) = found[place[1:]], self.windows[place]
+            total[0] += spend_nanos
+            total[1] += correction_nanos
         by_meter = list(Meter).index
         order = sorted(found.items(), key=lambda item: (*item[0][:2], by_meter(item[0][2])))
         return [KeyTotal(*place, *amounts) for place, amounts in order]

@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 
 from reckon.core import plans
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.daemon import RHYTHM, longest_step
 from reckon.pulse import Beat, Pulse
 from tests.builders import DAY, MINUTE, SECOND, at, failure, policy, snapshot, watched

@@ -27,6 +27,7 @@ from reckon.core.detectors import DETECTORS, AnomalyPolicy, DayView, staleness
 from reckon.core.generations import CallTotal
 from reckon.core.messages import Message
 from reckon.core.outbox import Outgoing
+from reckon.core.polls import Poll
 from reckon.core.records import (
     UNOWNED,
     Amounts,
@@ -34,7 +35,6 @@ from reckon.core.records import (
     KeyState,
     OwnerDay,
     OwnerState,
-    Poll,
     Snapshot,
     TotalState,
     WatchedKey,

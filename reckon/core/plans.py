@@ -21,6 +21,7 @@ from reckon.core.key_news import KeysBefore
 from reckon.core.noticing import Counted, Noticed, NoticePolicy, Remembered
 from reckon.core.outbox import Outgoing
 from reckon.core.ownership import Missing, OwnerRule
+from reckon.core.polls import Poll
 from reckon.core.records import (
     UNOWNED,
     Balance,
@@ -33,7 +34,6 @@ from reckon.core.records import (
     Meter,
     OwnerDay,
     OwnerState,
-    Poll,
     Snapshot,
     StoredSnapshot,
     WatchedKey,

@@ -1,6 +1,6 @@
 """The nouns, as frozen values.
 
-Three groups. What a source brings home: `Snapshot`, `Failure`, `Balance`, gathered in a `Poll`. What the ledger
+Three groups. What a source brings home: `Snapshot`, `Failure`, `Balance`, gathered in a `polls.Poll`. What the ledger
 remembers of one key: `KeyState` with its two `Counter`s. What the ledger writes down for good: `StoredSnapshot`,
 `Correction`, `Gap`, `WindowSpend`, `OwnerDay`.
 
@@ -8,14 +8,10 @@ Every instant is aware, in UTC and on a whole second; a source rounds the instan
 never claims to be older than what it contains.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from reckon.core.sweeps import Sweep
+from typing import Final
 
 UNOWNED: Final = "(unowned)"
 """The owner of every key that no entry of the owner map claims."""
@@ -109,21 +105,6 @@ class Balance:
     def left_nanos(self) -> int:
         """What is left of the credits; negative when the account is overdrawn."""
         return self.credits_nanos - self.usage_nanos
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """One pass over the keys: for each key asked, either a snapshot or a failure."""
-
-    snapshots: tuple[Snapshot, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    balances: tuple[Balance, ...] = ()
-    balances_asked: bool = False
-    """Whether anybody was asked for the account's balance; those not permitted to see it yield none."""
-    swept: Mapping[str, datetime] = field(default_factory=dict)
-    """The workspaces this poll saw completely, each with the instant its sweep began. Empty for single keys."""
-    sweep: "Sweep | None" = None
-    """What a management key was shown, the snapshots of which are among `snapshots`. None where nobody has swept."""
 
 
 # --- What the ledger remembers of one key --------------------------------------------------------------------------

@@ -18,7 +18,8 @@ import structlog
 from reckon.core import plans
 from reckon.core.money import usd_text
 from reckon.core.plans import LedgerPolicy, Plan
-from reckon.core.records import Failure, FailureReason, Poll, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import Failure, FailureReason, WatchedKey
 from reckon.errors import ClockUnset, StoreError
 from reckon.jobs.holding import held
 from reckon.ports import Source

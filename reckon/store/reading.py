@@ -24,16 +24,8 @@ from reckon.core.noticing import CALLS_TOLD_BY, Remembered, last_hour, owners_co
 from reckon.core.outbox import Delivery, DeliveryState
 from reckon.core.ownership import watched_now
 from reckon.core.plans import LedgerPolicy, State
-from reckon.core.records import (
-    Balance,
-    Gap,
-    KeyState,
-    OwnerDay,
-    OwnerState,
-    Poll,
-    StoredSnapshot,
-    WatchedKey,
-)
+from reckon.core.polls import Poll
+from reckon.core.records import Balance, Gap, KeyState, OwnerDay, OwnerState, StoredSnapshot, WatchedKey
 from reckon.core.sweeps import KeyAbout
 from reckon.core.totals import KeyTotal
 from reckon.core.verify import Difference, KeyHistory

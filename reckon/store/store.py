@@ -26,7 +26,8 @@ from reckon.core.generations import Handed, Intake, Pending
 from reckon.core.noticing import days_told
 from reckon.core.outbox import Delivery, DeliveryState, Outgoing
 from reckon.core.plans import LedgerPolicy, Plan, State
-from reckon.core.records import Poll, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import WatchedKey
 from reckon.core.settlement import SettlePlan, SettlePolicy
 from reckon.errors import StoreError
 from reckon.store import analytics, claims, generations, leases, outbox, pending, rollups, rows

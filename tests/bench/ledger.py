@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from reckon.core import plans
 from reckon.core.money import NANOS_PER_USD
 from reckon.core.plans import LedgerPolicy, Plan
-from reckon.core.records import Poll, Reading, Snapshot, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import Reading, Snapshot, WatchedKey
 from reckon.core.windows import utc_midnight
 from reckon.store import Store, open_store
 

@@ -20,7 +20,8 @@ from httpx import ASGITransport
 from reckon.cli import run
 from reckon.config import load
 from reckon.core.plans import LedgerPolicy, Plan, after_poll
-from reckon.core.records import Poll, Snapshot, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import Snapshot, WatchedKey
 from reckon.fakes import openrouter
 from reckon.fakes.world import Key, World
 from reckon.store import open_store

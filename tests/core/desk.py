@@ -19,7 +19,8 @@ from reckon.core.detectors import AnomalyPolicy
 from reckon.core.noticing import NoticePolicy, Remembered, last_hour, owners_concerned
 from reckon.core.outbox import Manner, Outgoing
 from reckon.core.plans import LedgerPolicy
-from reckon.core.records import Failure, Poll, Snapshot, TotalState
+from reckon.core.polls import Poll
+from reckon.core.records import Failure, Snapshot, TotalState
 from reckon.core.windows import day_window, local_date, utc_midnight
 from tests.builders import DAY, HOUR, MINUTE, Book, at, snapshot
 

@@ -18,7 +18,8 @@ from reckon.core.detectors import AnomalyPolicy
 from reckon.core.noticing import NoticePolicy, last_hour, owners_concerned
 from reckon.core.outbox import Manner
 from reckon.core.plans import LedgerPolicy
-from reckon.core.records import UNOWNED, Failure, FailureReason, Poll
+from reckon.core.polls import Poll
+from reckon.core.records import UNOWNED, Failure, FailureReason
 from reckon.core.windows import Window
 from tests.builders import DAY, HOUR, MINUTE, at, failure, key_hash, snapshot, usd, watched
 from tests.core.desk import Desk

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reckon.core import plans
-from reckon.core.records import UNOWNED, Amounts, Balance, FailureReason, Meter, Poll, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import UNOWNED, Amounts, Balance, FailureReason, Meter, WatchedKey
 from tests.builders import HOUR, MINUTE, SECOND, Book, at, failure, key_hash, policy, snapshot, usd, watched
 
 

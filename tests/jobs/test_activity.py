@@ -9,7 +9,8 @@ import structlog
 from reckon.core import plans
 from reckon.core.account import ActivityRow
 from reckon.core.activity_days import DaySpan, DaysTold, NotTold, finished_days
-from reckon.core.records import FailureReason, Poll
+from reckon.core.polls import Poll
+from reckon.core.records import FailureReason
 from reckon.core.sweeps import Sweep, SweptKey, Workspace, WorkspaceSweep
 from reckon.jobs.activity import READ_ACTIVITY, ActivityReader, ActivityTerms, Meanwhile
 from reckon.store import activity, open_store

@@ -10,7 +10,7 @@ import pytest
 from reckon.core import plans
 from reckon.core.digest import DigestPlan, DigestPolicy
 from reckon.core.digest_calendar import DigestKind, DigestTime
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.core.reports import OwnerMap
 from reckon.errors import StoreError
 from reckon.jobs.digest import digest, digest_asked_for, rendered

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.errors import ClockUnset, StoreError, Superseded
 from reckon.jobs.poll import Terms, poll
 from reckon.store import open_store

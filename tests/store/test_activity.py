@@ -14,7 +14,8 @@ from reckon.config import Settings
 from reckon.core import plans
 from reckon.core.account import ActivityRow
 from reckon.core.activity_days import AccountRead, ActivityPlan, DaySpan, DaysTold, taken
-from reckon.core.records import Amounts, OwnerDay, Poll, TotalState
+from reckon.core.polls import Poll
+from reckon.core.records import Amounts, OwnerDay, TotalState
 from reckon.core.sweeps import Sweep, SweptKey, Workspace, WorkspaceSweep
 from reckon.store import activity, open_store
 from reckon.store.tables import ACCOUNT_DAY, ACTIVITY, OWNER, OWNER_PAST, TABLES

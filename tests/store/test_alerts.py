@@ -14,7 +14,7 @@ from reckon.core.alerts import Alert, AlertState, Change, Finding, Rule, Transit
 from reckon.core.baseline import Baseline, history, usual
 from reckon.core.messages import Message
 from reckon.core.outbox import Manner, Outgoing
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.core.windows import Window
 from reckon.errors import StoreError
 from reckon.store import open_store

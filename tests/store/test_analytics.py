@@ -6,7 +6,7 @@ import pytest
 
 from reckon.core import plans
 from reckon.core.analytics_plan import AccountDay, KeyHours, ModelHour
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.core.windows import Window
 from reckon.errors import StoreError
 from reckon.store import open_store

@@ -13,8 +13,9 @@ from reckon.core.comparing import Teller
 from reckon.core.detectors import AnomalyPolicy
 from reckon.core.noticing import NoticePolicy
 from reckon.core.plans import LedgerPolicy
+from reckon.core.polls import Poll
 from reckon.core.reasons import Reason
-from reckon.core.records import Balance, Poll
+from reckon.core.records import Balance
 from reckon.jobs.account import watch_account
 from reckon.store import account_told, open_store
 from reckon.store.books import books_of

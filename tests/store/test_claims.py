@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from reckon.core import plans
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.errors import StoreError, Superseded
 from reckon.store import Claim, open_store
 from tests.builders import HOUR, MINUTE, SECOND, at, book_of, contents, key_hash, policy, snapshot, usd, watched

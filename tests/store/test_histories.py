@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from reckon.core import plans
 from reckon.core.baseline import Baseline, History, history, usual
 from reckon.core.noticing import Concern
-from reckon.core.records import Amounts, OwnerDay, Poll, TotalState
+from reckon.core.polls import Poll
+from reckon.core.records import Amounts, OwnerDay, TotalState
 from reckon.store import histories, open_store
 from reckon.store.tables import OWNER_PAST, TABLES
 from tests.builders import DAY, at, policy, watched

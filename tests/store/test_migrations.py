@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 import reckon.store
 from reckon.core import plans
-from reckon.core.records import Balance, Poll
+from reckon.core.polls import Poll
+from reckon.core.records import Balance
 from reckon.errors import StoreError
 from reckon.store import open_store
 from reckon.store.engines import APPLICATION_ID, parse

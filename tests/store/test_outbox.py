@@ -16,7 +16,7 @@ from reckon.core import outbox, plans
 from reckon.core.digest import DigestPlan
 from reckon.core.messages import Fact, Message, Table, Tone
 from reckon.core.outbox import Delivery, DeliveryState, Manner, Outcome, Outgoing, Receipt
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.errors import StoreError, Superseded
 from reckon.store import DELIVER, open_store
 from reckon.store.reading import Reading

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from reckon.core import plans
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.core.windows import Window
 from reckon.errors import StoreError
 from reckon.store import open_store

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from reckon.core import plans
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.errors import StoreBusy, StoreError, StoreMissing
 from reckon.store import open_store
 from tests.builders import MINUTE, at, book_of, contents, policy, snapshot, usd, watched

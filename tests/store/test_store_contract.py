@@ -17,7 +17,8 @@ from sqlalchemy.exc import DataError
 
 from reckon.core import plans
 from reckon.core.money import HIGHEST_PLAUSIBLE_NANOS
-from reckon.core.records import Amounts, Balance, Failure, FailureReason, Meter, Poll, Reading, Snapshot
+from reckon.core.polls import Poll
+from reckon.core.records import Amounts, Balance, Failure, FailureReason, Meter, Reading, Snapshot
 from reckon.core.windows import GRAIN, Window
 from reckon.errors import StoreError, StoreMissing
 from reckon.store import open_store

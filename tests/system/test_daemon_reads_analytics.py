@@ -37,6 +37,7 @@ def test_owners_are_told_by_model_and_generations_nobody_handed_in_are_settled(m
         ]
         told = {("ana", SERVED): usd_text(2 * USD), ("ben", SERVED): usd_text(3 * USD)}
         with team.money_flowing(), team.running() as daemon:
+            daemon.until("analytics.read")  # before it is, to ask would be in vain
             eventually(lambda: by_model(team) == told, "both to be told by model")
             eventually(lambda: {each.id for each in ran} <= settled(team), "what was listed to settle")
             assert by_model(team) == told  # by analytics and by generations, and yet once

@@ -27,7 +27,8 @@ from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from reckon.core import plans, verify
-from reckon.core.records import Amounts, Failure, FailureReason, Meter, Poll, Reading, Snapshot, TotalState, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import Amounts, Failure, FailureReason, Meter, Reading, Snapshot, TotalState, WatchedKey
 from reckon.store import open_store
 from reckon.store.rows import METERS, instant
 from reckon.store.tables import KEY, OWNER, TABLES, WINDOW_TOTAL

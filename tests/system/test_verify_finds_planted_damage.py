@@ -15,7 +15,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from reckon.cli import run
 from reckon.core import plans
-from reckon.core.records import Failure, FailureReason, Poll, Reading, Snapshot, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import Failure, FailureReason, Reading, Snapshot, WatchedKey
 from reckon.store import Store, open_store
 from reckon.store.engines import parse
 from tests.builders import HOUR, at, key_hash, policy, usd

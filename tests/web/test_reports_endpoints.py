@@ -3,7 +3,7 @@
 import pytest
 
 from reckon.core import plans
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.store import open_store
 from tests.builders import HOUR, MINUTE, policy, snapshot
 from tests.store.calling import settle, settled

@@ -14,7 +14,7 @@ from reckon.config import Listen, Settings
 from reckon.core import plans
 from reckon.core.messages import Message
 from reckon.core.outbox import Outgoing
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.pulse import Beat, Pulse
 from reckon.store import open_store
 from reckon.web.server import CannotListen, served, surface

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from reckon.core import plans
-from reckon.core.records import Poll
+from reckon.core.polls import Poll
 from reckon.store import open_store
 from reckon.web.openapi import description
 from tests.builders import HOUR, failure, policy, snapshot

@@ -11,7 +11,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from reckon.core.records import Balance, Failure, Poll, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import Balance, Failure, WatchedKey
 from reckon.core.sweeps import Sweep, Workspace
 from reckon.sources.openrouter.client import OpenRouterClient
 from reckon.sources.openrouter.source import OpenRouterSource

@@ -13,7 +13,8 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from reckon.core.generations import Found, Lookup, NotFound, Unfound
-from reckon.core.records import Balance, Failure, FailureReason, Poll, Snapshot, WatchedKey
+from reckon.core.polls import Poll
+from reckon.core.records import Balance, Failure, FailureReason, Snapshot, WatchedKey
 from reckon.sources.openrouter.asking import each, outcome_of
 from reckon.sources.openrouter.client import OpenRouterClient
 from reckon.sources.openrouter.generation_wire import generation, not_found
