@@ -8,8 +8,13 @@ from tests.bench.__main__ import BENCHMARKS, main
 from tests.bench.figures import Figure, NotMeasured, at_least, at_most, compared, interleaved
 from tests.databases import NoPostgres
 
+QUICK = {"starting", "committing", "ticking", "storing", "verifying"}
+"""What takes a second or two even so; the others take a minute together."""
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in BENCHMARKS]
+)
 def test_a_benchmark_yields_its_figures(name):
     benchmark = BENCHMARKS[name]
     figures = []

@@ -22,7 +22,7 @@ def digest(
     send: Annotated[bool, typer.Option("--send", help="Deliver it to where digests go, and not here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """The last day, week or month that is over, by owner.
+    """The last whole day, week or month, by owner.
 
     With --send it exits with 69 if it was not delivered, or while a daemon holds the SQLite file.
     """

@@ -193,7 +193,7 @@ def calls(
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="So many at most.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Single generations, dearest first: the model asked for and served."""
+    """Single generations, dearest first, by the model that served."""
     import os
 
     from reckon.app import open_app

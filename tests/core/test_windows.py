@@ -188,10 +188,13 @@ class Walls:
         return 1 + max(place for place, shown in enumerate(self.dates) if shown < day)
 
 
-def test_a_day_begins_on_a_quarter_hour_after_the_last_earlier_date_at_every_change_of_every_zone_until_2035():
+def test_a_day_begins_on_a_quarter_hour_after_the_last_earlier_date_at_every_change_of_every_zone_until_2035(
+    some_of,
+):
     changes = 0
     wrong = []
-    for name in sorted(available_timezones()):
+    names = some_of(sorted(available_timezones()), 150)
+    for name in names:
         zone = ZoneInfo(name)
         for noon in days_of_change(zone):
             changes += 1
@@ -207,7 +210,7 @@ def test_a_day_begins_on_a_quarter_hour_after_the_last_earlier_date_at_every_cha
                     wrong.append((name, day))
 
     assert wrong == []
-    assert changes > 2_000  # or nothing was looked at
+    assert changes > 3 * len(names)  # or nothing was looked at
 
 
 @given(zones, st.dates(date(1970, 1, 2), date(2100, 1, 1)))

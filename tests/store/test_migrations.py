@@ -23,6 +23,7 @@ from reckon.store.engines import APPLICATION_ID, parse
 from reckon.store.schema import REVISIONS
 from reckon.store.tables import METADATA, SNAPSHOT
 from tests.builders import DAY, at, book_of, contents, key_hash, policy, snapshot, usd, watched
+from tests.store.faults import whenever
 
 
 @contextmanager
@@ -137,34 +138,37 @@ def dying_at(number):
         event.remove(Engine, "before_cursor_execute", die)
 
 
+def migrating(url):
+    """The statements of a migration that nothing disturbs."""
+    statements = []
+    with whenever("before_cursor_execute", lambda _connection, _cursor, statement, *_: statements.append(statement)):
+        migrated(url)
+    return statements
+
+
 def tables_in(url):
     with connected(url) as connection:
         return inspect(connection).get_table_names()
 
 
-def test_a_migration_killed_at_any_statement_leaves_no_half_schema_and_the_next_start_completes(fresh_database):
+def test_a_migration_killed_at_any_statement_leaves_no_half_schema_and_the_next_start_completes(
+    fresh_database, some_of
+):
     with fresh_database() as whole:
-        migrated(whole)
+        statements = migrating(whole)
         expected = schema_of(whole)
-    deaths = []
+    made = {said.split()[2].strip('"') for said in statements if said.lstrip().startswith("CREATE TABLE")}
+    assert made == {*METADATA.tables, "alembic_version"}
 
     with fresh_database() as url:
-        for number in count():
-            with dying_at(number) as died:
-                try:
-                    migrated(url)
-                except StoreError as refusal:
-                    assert "the process was killed" in str(refusal)  # noqa: PT017 - it may also succeed
-            if not died:
-                break
-            deaths.append(died[0])
+        for number in some_of(range(len(statements)), 20):
+            with dying_at(number) as died, pytest.raises(StoreError, match="the process was killed"):
+                migrated(url)
+            assert died == [statements[number]]
             assert tables_in(url) == [], f"after {died[0]}"
 
+        migrated(url)
         assert schema_of(url) == expected
-        made = {
-            statement.split()[2].strip('"') for statement in deaths if statement.lstrip().startswith("CREATE TABLE")
-        }
-        assert made == {*METADATA.tables, "alembic_version"}
 
 
 def test_a_migration_killed_half_way_is_completed_by_the_next_start(fresh_database):
@@ -285,21 +289,24 @@ def test_a_ledger_of_the_first_release_is_taken_over_to_the_last_row_and_goes_on
         assert schema_of(url) == schema_of(fresh)
 
 
-def test_an_update_killed_at_any_statement_leaves_the_old_ledger_and_the_next_start_completes(fresh_database, history):
+def test_an_update_killed_at_any_statement_leaves_the_old_ledger_and_the_next_start_completes(
+    fresh_database, history, some_of
+):
     rows, held = history
+    with fresh_database() as other:
+        lay_down_as_0001(other, rows)
+        statements = migrating(other)
+    assert len(statements) > 12
+
     with fresh_database() as url:
         lay_down_as_0001(url, rows)
         before = all_rows(url)
-        for number in count():
-            with dying_at(number) as died:
-                try:
-                    migrated(url)
-                except StoreError as refusal:
-                    assert "the process was killed" in str(refusal)  # noqa: PT017 - it may also succeed
-            if not died:
-                break
+        for number in some_of(range(len(statements)), 20):
+            with dying_at(number) as died, pytest.raises(StoreError, match="the process was killed"):
+                migrated(url)
+            assert died == [statements[number]]
             assert all_rows(url) == before, f"after {died[0]}"
 
-        assert number > 12
+        migrated(url)
         with open_store(url, writes=False) as store:
             assert contents(book_of(store)) == held

@@ -141,7 +141,7 @@ def polls(draw):
 
 
 def test_everything_written_is_read_back_as_it_was(store, emptied):
-    @settings(max_examples=60)
+    @settings(max_examples=settings.default.max_examples // 5)
     @given(polls())
     def check(story):
         emptied()

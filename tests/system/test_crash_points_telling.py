@@ -51,7 +51,15 @@ def scene(database_url, secret_file) -> Iterator[Scene]:
         yield scene
 
 
-@pytest.mark.parametrize("way", Way)
+# What the ways differ in has to do with no database, so on the second of them a short run takes one way.
+@pytest.mark.parametrize(
+    ("fresh_database", "way"),
+    [
+        pytest.param(database, way, marks=() if database == "sqlite" or way is Way.BOT else pytest.mark.long)
+        for database, way in product(("sqlite", "postgres"), Way)
+    ],
+    indirect=["fresh_database"],
+)
 def test_trouble_at_any_side_effect_of_judging_and_telling_loses_nothing_and_says_nothing_twice(
     scene, way, some_of, capsys
 ):

@@ -36,13 +36,11 @@ def teams(fresh_sqlite, fresh_postgres, make_team):
         yield made
 
 
-def test_a_daemon_killed_eight_times_loses_nothing_and_says_its_alert_once(teams):
+def test_a_daemon_killed_six_times_loses_nothing_and_says_its_alert_once(teams):
     kill_and_say_once(
         teams,
         while_it_starts,
         while_it_asks,
-        about_when_it_commits,
-        about_when_it_commits,
         about_when_it_commits,
         once_slack_has_taken_the_alert,
         while_it_waits_before_it_looks,

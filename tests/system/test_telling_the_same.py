@@ -206,7 +206,7 @@ def test_a_backup_of_three_days_ago_tells_no_alert_again_and_loses_no_money(sqli
 # --- Replicas --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("replicas", [2, 3])
+@pytest.mark.parametrize("replicas", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_several_watchers_of_one_ledger_say_what_one_would_say(postgres_url, secret_file, replicas):
     # More owners than one replica takes at once, so that they divide the work.
     team = Team(["ana", "ben", "cleo", *(f"owner-{number}" for number in range(37))])
