@@ -124,8 +124,9 @@ class Settler:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(1):
                             await under_way.has_answers.wait()
-                    if not under_way.all_have_answers:  # one commit for those that come now
-                        await asyncio.sleep(_BETWEEN_COMMITS_SECONDS)
+                    with suppress(TimeoutError):  # one commit for those that come now
+                        async with asyncio.timeout(_BETWEEN_COMMITS_SECONDS):
+                            await under_way.all_have_answers.wait()
                     await self._commit(under_way)
                     if not is_enough():
                         await self._claim(under_way)
@@ -199,7 +200,7 @@ class Settler:
         await self._in_thread(write)
         under_way.tally.take_in(plan)
         for waiting, _ in answers:
-            under_way.let_go(waiting)
+            under_way.forget(waiting)
 
     async def _give_back(self, under_way: "_UnderWay") -> None:
         if under_way.claimed:
@@ -220,14 +221,11 @@ class _UnderWay:
     claimed_at: dict[str, float] = field(default_factory=dict)
     """When each was claimed, by the event loop's clock."""
     has_answers: asyncio.Event = field(default_factory=asyncio.Event)
+    all_have_answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nothing that is claimed is still to be learnt."""
     _to_ask: deque[Pending] = field(default_factory=deque)
     _has_work: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     _answers: list[tuple[Pending, Lookup]] = field(default_factory=list)
-
-    @property
-    def all_have_answers(self) -> bool:
-        """Whether nothing that is claimed is still to be learnt."""
-        return len(self._answers) == len(self.claimed)
 
     def put(self, found: Sequence[Pending]) -> None:
         """Let the workers ask for *found*."""
@@ -240,22 +238,32 @@ class _UnderWay:
         await self._has_work.acquire()
         return self._to_ask.popleft()
 
-    def let_go(self, waiting: Pending) -> None:
+    def forget(self, waiting: Pending) -> None:
         """Have nothing to do with one any more."""
         self.claimed.pop(waiting.id, None)
         self.claimed_at.pop(waiting.id, None)
-        self.has_answers.set()
+
+    def let_go(self, waiting: Pending) -> None:
+        """Learn nothing of one that is claimed, and forget it."""
+        self.forget(waiting)
+        self._note()
 
     def answer(self, waiting: Pending, lookup: Lookup) -> None:
         """Take in what was learnt of one."""
         self._answers.append((waiting, lookup))
-        self.has_answers.set()
+        self._note()
 
     def take_answers(self) -> list[tuple[Pending, Lookup]]:
         """Return what was learnt since the last time."""
         answers, self._answers = self._answers, []
         self.has_answers.clear()
+        self.all_have_answers.clear()
         return answers
+
+    def _note(self) -> None:
+        self.has_answers.set()
+        if len(self._answers) >= len(self.claimed):
+            self.all_have_answers.set()
 
 
 class _Rest:

@@ -161,7 +161,7 @@ def test_a_migration_killed_at_any_statement_leaves_no_half_schema_and_the_next_
     assert made == {*METADATA.tables, "alembic_version"}
 
     with fresh_database() as url:
-        for number in some_of(range(len(statements)), 20):
+        for number in some_of(range(len(statements)), 8):
             with dying_at(number) as died, pytest.raises(StoreError, match="the process was killed"):
                 migrated(url)
             assert died == [statements[number]]
@@ -301,7 +301,7 @@ def test_an_update_killed_at_any_statement_leaves_the_old_ledger_and_the_next_st
     with fresh_database() as url:
         lay_down_as_0001(url, rows)
         before = all_rows(url)
-        for number in some_of(range(len(statements)), 20):
+        for number in some_of(range(len(statements)), 8):
             with dying_at(number) as died, pytest.raises(StoreError, match="the process was killed"):
                 migrated(url)
             assert died == [statements[number]]

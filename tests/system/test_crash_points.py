@@ -35,7 +35,7 @@ from tests.injection import FATAL, Injector, Trouble
 from tests.system.ledger_rows import Rows, lay_down, stored
 from tests.system.time_passes import let_leases_run_out
 
-PLACES = 20
+PLACES = 10
 """So many side effects a short run tries, of each poll and trouble."""
 
 MINUTE = timedelta(minutes=1)

@@ -24,7 +24,7 @@ from tests.injection import FATAL, Injector, Trouble
 from tests.system.telling import LIFE, Moment, Outcome, Scene, Team, Way, arrive, look, owner_map, scene_at
 from tests.system.time_passes import let_leases_run_out
 
-PAIRS = 25
+PAIRS = 12
 """So many a short run tries, in each way of being told."""
 
 

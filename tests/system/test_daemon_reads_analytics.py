@@ -26,8 +26,8 @@ def settled(team):
     return {row["id"] for row in team.asked("calls")["rows"] if row["state"] == "settled"}
 
 
-def test_owners_are_told_by_model_and_generations_nobody_handed_in_are_settled(make_team, database_url):
-    team = make_team(database_url)
+def test_owners_are_told_by_model_and_generations_nobody_handed_in_are_settled(make_team, sqlite_url):
+    team = make_team(sqlite_url)
     with team.served():
         with_a_management_key(team)
         team.world.move_to(now())

@@ -454,7 +454,7 @@ def live(url, *, lives, steps):
 
 
 def test_whatever_happens_every_counter_is_accounted_for(database_url):
-    live(database_url, lives=40, steps=30)
+    live(database_url, lives=25, steps=30)
 
 
 @pytest.mark.long

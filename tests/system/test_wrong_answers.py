@@ -89,7 +89,7 @@ def test_an_answer_that_is_wrong_in_content_costs_nothing_but_itself(sqlite_url,
         config = secret_file("reckon.toml", account.toml(url, sqlite_url, timeout=f"{TIMEOUT_SECONDS}s"))
         books = Books(account, config, commands)
         books.opens()
-        for (answer, what), name in zip(some_of([*WRONG.items()], 20), cycle(account.keys), strict=False):
+        for (answer, what), name in zip(some_of([*WRONG.items()], 12), cycle(account.keys), strict=False):
             key = account.keys[name]
             account.world.answer_with(key, what)
             ended = books.poll(name)
