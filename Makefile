@@ -10,7 +10,7 @@ demo: $(STAMP)  ## a month of an invented team, from an embedded fake account
 	@$(BIN)/reckon demo
 
 test: lint  ## every check: lint, types, import contracts, tests on SQLite and Postgres
-	@$(BIN)/pytest --numprocesses 5 --dist worksteal
+	@$(BIN)/pytest --numprocesses 4 --dist worksteal
 
 test-long: $(STAMP)  ## the long state machines, kill loops and fuzzers
 	@$(BIN)/pytest --numprocesses auto --dist worksteal --long

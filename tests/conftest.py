@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     # What waits for real processes goes first, so that no worker is left alone with it at the end.
-    items.sort(key=lambda item: "/system/" not in item.nodeid)
+    items.sort(key=lambda item: not ("/system/" in item.nodeid or "/test_demo_command" in item.nodeid))
 
 
 def pytest_sessionfinish(session):
